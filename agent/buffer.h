@@ -1,0 +1,38 @@
+/* A growing byte buffer that is born with its ceiling. */
+#ifndef READYD_AGENT_BUFFER_H
+#define READYD_AGENT_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* `data` is always NUL-terminated (or NULL while nothing was ever added); `len` does not count the
+ * NUL. `overflow` is set for good once something did not fit: what fitted is kept. */
+struct buffer {
+	char *data;
+	size_t len;
+	size_t capacity;
+	size_t ceiling;
+	bool overflow;
+};
+
+/* Prepares an empty buffer that never holds more than `ceiling` bytes. Allocates nothing. */
+void buffer_init(struct buffer *buffer, size_t ceiling);
+
+/* Appends `len` bytes, or as many as fit. Returns 0, or -1 with `overflow` set when something was
+ * cut off (by the ceiling or for want of memory). */
+int buffer_append(struct buffer *buffer, const void *bytes, size_t len);
+
+/* Appends a NUL-terminated string; as buffer_append(). */
+int buffer_text(struct buffer *buffer, const char *text);
+
+/* Appends formatted text; as buffer_append(). */
+int buffer_format(struct buffer *buffer, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Empties the buffer and keeps its memory. */
+void buffer_clear(struct buffer *buffer);
+
+/* Frees the memory; the buffer may be used again. */
+void buffer_free(struct buffer *buffer);
+
+#endif

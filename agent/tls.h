@@ -1,0 +1,102 @@
+/* TLS on a connected, non-blocking socket, and what certificates say. The only user of OpenSSL's
+ * headers. In a build without TLS (READYD_TLS=0) every call fails with TLS_UNAVAILABLE_SENTENCE. */
+#ifndef READYD_AGENT_TLS_H
+#define READYD_AGENT_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/error.h"
+
+#define TLS_UNAVAILABLE_SENTENCE "this readyd was built without TLS (make TLS=0)"
+
+/* What the user may set; embedded in a probe's conf. All texts may be NULL. */
+struct tls_settings {
+	char *ca_file;		 /* caFile: PEM; NULL = the system's bundle */
+	char *certificate_file;	 /* certFile: PEM client certificate (chain) */
+	char *key_file;		 /* keyFile: PEM; NULL = in certificate_file */
+	char *server_name;	 /* serverName: expected name and SNI; NULL = the host dialled */
+	bool insecure_skip_verify; /* insecureSkipVerify */
+	int64_t warn_days;	 /* certificateWarnDays: 0 = do not look */
+	int64_t fail_days;	 /* certificateFailDays: 0 = do not look */
+};
+
+/* The rows of a field table for a `struct tls_settings` member called `member` of `structure`. */
+#define TLS_FIELDS(structure, member)                                                              \
+	{.name = "caFile", .kind = FIELD_TEXT, .offset = offsetof(structure, member.ca_file),      \
+	 .help = "PEM file with the trusted authorities (default: the system's)"},                 \
+	{.name = "certFile", .kind = FIELD_TEXT, .offset = offsetof(structure, member.certificate_file), \
+	 .help = "PEM file with the client certificate"},                                          \
+	{.name = "keyFile", .kind = FIELD_TEXT, .offset = offsetof(structure, member.key_file),    \
+	 .help = "PEM file with the client's key (default: in certFile)"},                         \
+	{.name = "serverName", .kind = FIELD_TEXT, .offset = offsetof(structure, member.server_name), \
+	 .help = "name to ask for and to expect in the certificate (default: the host)"},          \
+	{.name = "insecureSkipVerify", .kind = FIELD_BOOLEAN, .offset = offsetof(structure, member.insecure_skip_verify), \
+	 .help = "accept any certificate"},                                                        \
+	{.name = "certificateWarnDays", .kind = FIELD_INTEGER, .offset = offsetof(structure, member.warn_days), .maximum = 36500, \
+	 .help = "warn when the certificate ends in fewer days"},                                  \
+	{.name = "certificateFailDays", .kind = FIELD_INTEGER, .offset = offsetof(structure, member.fail_days), .maximum = 36500, \
+	 .help = "fail when the certificate ends in fewer days"}
+
+enum tls_outcome {
+	TLS_OK,
+	TLS_WANT_READ,	/* call again when readable */
+	TLS_WANT_WRITE, /* call again when writable */
+	TLS_CLOSED,	/* the peer has closed */
+	TLS_FAILED,	/* another failure of the handshake or the connection */
+	TLS_UNTRUSTED,
+	TLS_HOSTNAME,
+	TLS_EXPIRED,
+	TLS_NOT_YET_VALID,
+	TLS_LOCAL, /* our own files or memory: the sentence says which */
+};
+
+struct tls_context; /* trusted authorities and client certificate: costly, shared by runs */
+struct tls;	    /* one connection */
+
+/* The system's bundle of authorities, the first that exists of the usual places or SSL_CERT_FILE;
+ * NULL if there is none. */
+const char *tls_system_bundle(void);
+
+/* Loads the files; NULL with a sentence. tls_context_is_current() tells when a file has changed. */
+struct tls_context *tls_context_create(const struct tls_settings *settings, struct error *error);
+bool tls_context_is_current(const struct tls_context *context, const struct tls_settings *settings);
+void tls_context_destroy(struct tls_context *context);
+
+/* A client connection over `fd` (which stays the caller's) to `host` for SNI and verification.
+ * `alpn` is NULL or one protocol name. NULL with a sentence. */
+struct tls *tls_create(struct tls_context *context, const struct tls_settings *settings, int fd,
+		       const char *host, const char *alpn, struct error *error);
+void tls_destroy(struct tls *tls);
+
+/* Goes on with the handshake. On a failure the sentence says why. */
+enum tls_outcome tls_handshake(struct tls *tls, struct error *error);
+
+/* Read and write `len` bytes at most; *ret_len tells how many. */
+enum tls_outcome tls_read(struct tls *tls, void *bytes, size_t len, size_t *ret_len,
+			  struct error *error);
+enum tls_outcome tls_write(struct tls *tls, const void *bytes, size_t len, size_t *ret_len,
+			   struct error *error);
+
+/* For libraries that take over a connection: the SSL * as void *, whose ownership passes on. */
+void *tls_take_ssl(struct tls *tls);
+
+/* When the peer's certificate ends, Unix time; 0 if unknown. `ssl` is an SSL *. */
+int64_t tls_peer_expiry(void *ssl);
+
+/* What the verification of the peer's certificate said, of an SSL *: TLS_OK or one of TLS_UNTRUSTED,
+ * TLS_HOSTNAME, TLS_EXPIRED, TLS_NOT_YET_VALID, with a sentence. */
+enum tls_outcome tls_verify_outcome(void *ssl, struct error *error);
+
+/* The same for a bare X509_V_ERR_ code, as other libraries report it. */
+enum tls_outcome tls_outcome_of_verify_code(long code, struct error *error);
+
+/* Must be called before another library uses OpenSSL: does the start-up work that the program
+ * otherwise leaves out. Idempotent and cheap. */
+void tls_library_prepare(void);
+
+/* "OpenSSL 3.5.1", or NULL in a build without TLS. */
+const char *tls_library_version(void);
+
+#endif

@@ -1,0 +1,38 @@
+/* URLs (RFC 3986) as far as targets need them. */
+#ifndef READYD_AGENT_URL_H
+#define READYD_AGENT_URL_H
+
+#include <stddef.h>
+
+#include "agent/error.h"
+
+/* The parts of a URL, each allocated and percent-decoded where that is right (user, password, host);
+ * absent parts are NULL. `path` begins with "/" or is empty; `query` is without "?". */
+struct url {
+	char *scheme; /* lower case */
+	char *user;
+	char *password;
+	char *host; /* without brackets */
+	unsigned short port; /* 0 = none given */
+	char *path;
+	char *query;
+};
+
+/* Parses `text`; 0, or -1 with a sentence that does not contain the password. */
+int url_parse(struct url *url, const char *text, struct error *error);
+void url_free(struct url *url);
+
+/* Copies `text` with any password (in the user part, and the values of query parameters called
+ * password, sslpassword, token, secret or key) replaced by "***". Works on malformed URLs as well:
+ * rather masks too much than too little. */
+void url_mask(const char *text, char *masked, size_t size);
+
+/* Splits "host:port", "[v6]:port", ":port" or "host" ; 0 or -1 with a sentence. *ret_host is allocated
+ * ("" when absent), *ret_port 0 when absent. */
+int url_split_host_port(const char *text, char **ret_host, unsigned short *ret_port,
+			struct error *error);
+
+/* Decodes %XX in place; 0, or -1 on a malformed escape or an encoded NUL. */
+int url_decode(char *text);
+
+#endif
