@@ -1,0 +1,451 @@
+#include "agent/url.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { PORT_DIGITS_MAX = 5, PARAMETER_NAME_SIZE = 64 };
+
+/* ---- single parts ---- */
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+int url_decode(char *text)
+{
+	char *out = text;
+
+	for (const char *in = text; *in; in++) {
+		int high, low;
+
+		if (*in != '%') {
+			*out++ = *in;
+			continue;
+		}
+		high = hex_value(in[1]);
+		low = high < 0 ? -1 : hex_value(in[2]);
+		if (low < 0 || high * 16 + low == 0)
+			return -1;
+		*out++ = (char)(high * 16 + low);
+		in += 2;
+	}
+	*out = '\0';
+	return 0;
+}
+
+int url_parse_port(const char *text, unsigned short *ret_port, struct error *error)
+{
+	size_t len = strspn(text, "0123456789");
+	long value = 0;
+
+	for (size_t i = 0; i < len && i < PORT_DIGITS_MAX; i++)
+		value = value * 10 + (text[i] - '0');
+	if (len == 0 || len > PORT_DIGITS_MAX || text[len] != '\0' || value < 1 || value > 65535)
+		return error_set(error, "a port must be a number from 1 to 65535");
+	*ret_port = (unsigned short)value;
+	return 0;
+}
+
+/* Length of the scheme when `text` begins with one and its colon; 0 otherwise. */
+static size_t scheme_len(const char *text)
+{
+	size_t len = 0;
+
+	if (!isalpha((unsigned char)text[0]))
+		return 0;
+	while (isalnum((unsigned char)text[len]) || (text[len] && strchr("+-.", text[len])))
+		len++;
+	return text[len] == ':' ? len : 0;
+}
+
+/* Whether `host` (without brackets) is a literal IPv6 address, perhaps with a zone. */
+static bool is_ipv6(const char *host)
+{
+	size_t len = strcspn(host, "%");
+	struct in6_addr address;
+	char bare[INET6_ADDRSTRLEN];
+
+	if (len >= sizeof(bare))
+		return false;
+	memcpy(bare, host, len);
+	bare[len] = '\0';
+	if (inet_pton(AF_INET6, bare, &address) != 1)
+		return false;
+	return host[len] == '\0' || host[len + 1] != '\0';
+}
+
+/* Whether all characters are such as a name, an address or an encoded socket path may have. */
+static bool is_plain_host(const char *host)
+{
+	for (; *host; host++) {
+		if (!isgraph((unsigned char)*host) || strchr("\"#<>?@[\\]^`{|}", *host))
+			return false;
+	}
+	return true;
+}
+
+/* ---- host and port ---- */
+
+static int out_of_memory(struct error *error)
+{
+	return error_set(error, "out of memory");
+}
+
+/* Takes "[v6]" off the front; *ret_rest is what follows the bracket. */
+static int take_bracketed(const char *text, char **ret_host, const char **ret_rest,
+			  struct error *error)
+{
+	const char *end = strchr(text, ']');
+	char *host, *zone;
+
+	if (!end)
+		return error_set(error, "the \"[\" before the address has no \"]\" after it");
+	host = strndup(text + 1, (size_t)(end - text) - 1);
+	if (!host)
+		return out_of_memory(error);
+	/* RFC 6874 spells the "%" before a zone "%25"; people write it bare. */
+	zone = strstr(host, "%25");
+	if (zone && zone[3])
+		memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
+	if (!is_ipv6(host) || !is_plain_host(host)) {
+		free(host);
+		return error_set(error, "an IPv6 address is expected between \"[\" and \"]\"");
+	}
+	*ret_host = host;
+	*ret_rest = end + 1;
+	return 0;
+}
+
+/* Takes a host without brackets off the front. */
+static int take_plain(const char *text, char **ret_host, const char **ret_rest,
+		      struct error *error)
+{
+	size_t len = strcspn(text, ":");
+	char *host;
+
+	if (text[len] && strchr(text + len + 1, ':')) {
+		if (!is_ipv6(text))
+			return error_set(error, "more than one \":\" in a host and its port");
+		len = strlen(text);
+	}
+	host = strndup(text, len);
+	if (!host)
+		return out_of_memory(error);
+	if (!is_plain_host(host)) {
+		free(host);
+		return error_set(error, "the host has a character that no host name has");
+	}
+	*ret_host = host;
+	*ret_rest = text + len;
+	return 0;
+}
+
+int url_split_host_port(const char *text, char **ret_host, unsigned short *ret_port,
+			struct error *error)
+{
+	unsigned short port = 0;
+	const char *rest;
+	char *host;
+	int result;
+
+	result = text[0] == '[' ? take_bracketed(text, &host, &rest, error)
+				: take_plain(text, &host, &rest, error);
+	if (result < 0)
+		return -1;
+	if (rest[0] == ':')
+		result = url_parse_port(rest + 1, &port, error);
+	else if (rest[0])
+		result = error_set(error, "only \":\" and a port are expected after \"]\"");
+	if (result < 0) {
+		free(host);
+		return -1;
+	}
+	*ret_host = host;
+	*ret_port = port;
+	return 0;
+}
+
+/* ---- whole URLs ---- */
+
+void url_free(struct url *url)
+{
+	free(url->scheme);
+	free(url->user);
+	if (url->password)
+		explicit_bzero(url->password, strlen(url->password));
+	free(url->password);
+	free(url->host);
+	free(url->path);
+	free(url->query);
+	*url = (struct url){0};
+}
+
+/* A decoded copy of `len` bytes. */
+static int copy_decoded(char **ret_text, const char *text, size_t len, const char *what,
+			struct error *error)
+{
+	char *copy = strndup(text, len);
+
+	if (!copy)
+		return out_of_memory(error);
+	if (url_decode(copy) < 0) {
+		explicit_bzero(copy, len);
+		free(copy);
+		return error_set(error,
+				 "a \"%%\" in the %s must be followed by two hexadecimal digits "
+				 "other than 00 (\"%%\" itself is \"%%25\")",
+				 what);
+	}
+	*ret_text = copy;
+	return 0;
+}
+
+static int parse_user(struct url *url, const char *text, size_t len, struct error *error)
+{
+	const char *colon = memchr(text, ':', len);
+	size_t user_len = colon ? (size_t)(colon - text) : len;
+
+	if (copy_decoded(&url->user, text, user_len, "user", error) < 0)
+		return -1;
+	if (!colon)
+		return 0;
+	return copy_decoded(&url->password, colon + 1, len - user_len - 1, "password", error);
+}
+
+/* What stands between "//" and the path, the query or the end. */
+static int parse_authority(struct url *url, const char *text, size_t len, struct error *error)
+{
+	/* The last "@" counts: a password may contain one, a host never. */
+	const char *at = memrchr(text, '@', len);
+	const char *host = at ? at + 1 : text;
+	char *host_port;
+	int result;
+
+	if (at && parse_user(url, text, (size_t)(at - text), error) < 0)
+		return -1;
+	host_port = strndup(host, len - (size_t)(host - text));
+	if (!host_port)
+		return out_of_memory(error);
+	if (host_port[0] != '[' && strchr(host_port, ':') != strrchr(host_port, ':')) {
+		result = error_set(error, is_ipv6(host_port)
+						  ? "an IPv6 address in a URL stands in \"[\" and \"]\""
+						  : "more than one \":\" in a host and its port");
+	} else {
+		result = url_split_host_port(host_port, &url->host, &url->port, error);
+		/* The likely cause, said without quoting what may be a part of a password. */
+		if (result < 0 && !at && strchr(text + len, '@'))
+			error_set(error, "\"/\", \"?\" and \"#\" in a user or password must be "
+					 "written \"%%2F\", \"%%3F\" and \"%%23\"");
+	}
+	free(host_port);
+	if (result < 0)
+		return -1;
+	if (url->host[0] == '\0') {
+		free(url->host);
+		url->host = NULL;
+		return 0;
+	}
+	if (is_ipv6(url->host))
+		return 0;
+	if (url_decode(url->host) < 0 || !is_plain_host(url->host))
+		return error_set(error, "the host has a malformed \"%%\" escape");
+	return 0;
+}
+
+static int parse_parts(struct url *url, const char *text, size_t len, struct error *error)
+{
+	const char *rest = text + len + 1;
+	size_t path_len;
+
+	url->scheme = strndup(text, len);
+	if (!url->scheme)
+		return out_of_memory(error);
+	for (char *c = url->scheme; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (strncmp(rest, "//", 2) == 0) {
+		size_t authority_len = strcspn(rest + 2, "/?#");
+
+		if (parse_authority(url, rest + 2, authority_len, error) < 0)
+			return -1;
+		rest += 2 + authority_len;
+	}
+	path_len = strcspn(rest, "?#");
+	url->path = strndup(rest, path_len);
+	if (!url->path)
+		return out_of_memory(error);
+	rest += path_len;
+	if (rest[0] != '?')
+		return 0;
+	url->query = strndup(rest + 1, strcspn(rest + 1, "#"));
+	return url->query ? 0 : out_of_memory(error);
+}
+
+int url_parse(struct url *url, const char *text, struct error *error)
+{
+	size_t len = scheme_len(text);
+
+	*url = (struct url){0};
+	for (const char *c = text; *c; c++) {
+		if ((unsigned char)*c <= ' ' || *c == 0x7f)
+			return error_set(error,
+					 "a space or control character at position %zu of the URL",
+					 (size_t)(c - text) + 1);
+	}
+	if (len == 0)
+		return error_set(error, "a URL begins with a scheme, like \"http://\"");
+	if (parse_parts(url, text, len, error) < 0) {
+		url_free(url);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- masking ---- */
+
+/* Whether a parameter of this name holds a secret: "password" and "sslpassword", but also
+ * "access_token" or "api-key". */
+static bool is_secret_name(const char *name, size_t len)
+{
+	static const char *const endings[] = {"password", "passwd",	"pwd",	  "passphrase",
+					      "token",	  "secret",	"key",	  "signature",
+					      "sig",	  "credential", "credentials"};
+	char decoded[PARAMETER_NAME_SIZE];
+	size_t decoded_len;
+
+	if (len == 0)
+		return false;
+	/* No setting has so long a name, so what it may be is not worth a guess. */
+	if (len >= sizeof(decoded))
+		return true;
+	memcpy(decoded, name, len);
+	decoded[len] = '\0';
+	if (url_decode(decoded) < 0)
+		return true;
+	decoded_len = strlen(decoded);
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		size_t ending_len = strlen(endings[i]);
+
+		if (decoded_len >= ending_len &&
+		    strcasecmp(decoded + decoded_len - ending_len, endings[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where a value of a conninfo string ("host=db password='a b'") ends: quotes and backslashes as
+ * libpq reads them. */
+static const char *conninfo_value_end(const char *value)
+{
+	bool quoted = *value == '\'';
+
+	if (quoted)
+		value++;
+	for (; *value; value++) {
+		if (*value == '\\' && value[1])
+			value++;
+		else if (quoted ? *value == '\'' : isspace((unsigned char)*value) != 0)
+			return value;
+	}
+	return value;
+}
+
+/* If a parameter with a secret value begins at `name`, somewhere in `text`: where its value is. */
+static bool secret_parameter(const char *text, const char *name, const char **ret_from,
+			     const char **ret_to)
+{
+	bool in_query = name > text && strchr("?&;", name[-1]);
+	const char *value;
+	size_t len;
+
+	if (in_query) {
+		len = strcspn(name, "=&?;#");
+		value = name + len;
+	} else {
+		if (name > text && !isspace((unsigned char)name[-1]))
+			return false;
+		for (len = 0; isalnum((unsigned char)name[len]) || name[len] == '_';)
+			len++;
+		value = name + len + strspn(name + len, " \t\r\n");
+	}
+	if (*value != '=' || !is_secret_name(name, len))
+		return false;
+	value++;
+	if (in_query) {
+		*ret_to = value + strcspn(value, "&");
+	} else {
+		value += strspn(value, " \t\r\n");
+		*ret_to = conninfo_value_end(value);
+		if (*value == '\'')
+			value++;
+	}
+	*ret_from = value;
+	return true;
+}
+
+/* Finds the password of the user part. What a parser would make of a malformed URL does not matter
+ * here: everything from the first ":" to the last "@" is hidden, because a password that was not
+ * encoded may hold "@", "/" and "?". */
+static bool user_password(const char *text, const char **ret_from, const char **ret_to)
+{
+	size_t scheme = scheme_len(text);
+	const char *rest = text;
+	const char *colon, *at;
+
+	if (scheme && strncmp(text + scheme, "://", 3) == 0)
+		rest = text + scheme + 3;
+	at = strrchr(rest, '@');
+	colon = strchr(rest, ':');
+	if (!at || !colon || colon > at)
+		return false;
+	/* The path or query of a web address may well have an "@" of its own. */
+	if (rest > text && strncasecmp(text, "http", 4) == 0) {
+		size_t authority_len = strcspn(rest, "/?#");
+		struct url url;
+
+		if (!memchr(rest, '@', authority_len) && url_parse(&url, text, NULL) == 0) {
+			url_free(&url);
+			return false;
+		}
+	}
+	*ret_from = colon + 1;
+	*ret_to = at;
+	return true;
+}
+
+void url_mask(const char *text, char *masked, size_t size)
+{
+	const char *user_from = NULL, *user_to = NULL;
+	const char *value_from = NULL, *value_to = NULL;
+	const char *hidden_to = text;
+	size_t len = 0;
+
+	if (size == 0)
+		return;
+	user_password(text, &user_from, &user_to);
+	for (const char *c = text; *c; c++) {
+		bool was_hidden = c < hidden_to;
+
+		if (c == user_from && user_to > hidden_to)
+			hidden_to = user_to;
+		if (c == value_from && value_to > hidden_to)
+			hidden_to = value_to;
+		/* Looked for in hidden text too: a value may reach beyond what hides its name. */
+		secret_parameter(text, c, &value_from, &value_to);
+		if (c >= hidden_to && len + 1 < size)
+			masked[len++] = iscntrl((unsigned char)*c) ? '?' : *c;
+		for (int i = 0; i < 3 && !was_hidden && c < hidden_to && len + 1 < size; i++)
+			masked[len++] = '*';
+	}
+	masked[len] = '\0';
+}
