@@ -17,6 +17,10 @@ BENCH_PACKAGES := curl gcc musl-tools nginx-light openssl postgresql python3 red
 TEST_SERVICES := haproxy nginx postgresql redis-server
 
 .DEFAULT_GOAL := all
+# as many jobs at a time as there are processors, unless -j says otherwise
+ifeq ($(findstring -j,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
 # --- flags ----------------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ $(libs)/ready: deps.mk $(if $(wildcard $(DEPS_CACHE)/$(flavour)),,FORCE)
 	@:
 	@mkdir -p $(@D)
 	+@$(MAKE) -s --no-print-directory -f deps.mk FLAVOUR=$(flavour) TLS=$(TLS) \
-		DEPS_CACHE=$(DEPS_CACHE) LIBS=$(@D)
+		DEPS_CACHE=$(DEPS_CACHE) INTO=$(@D)
 	@touch $@
 
 .PHONY: flags

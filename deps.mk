@@ -1,7 +1,7 @@
 # The third-party libraries, built as static archives from Debian's source packages.
 #
-# Used by the Makefile as `make -f deps.mk FLAVOUR=… TLS=… DEPS_CACHE=DIR LIBS=DIR`: afterwards
-# LIBS/include and LIBS/lib hold links to what each library has installed in the cache.
+# Used by the Makefile as `make -f deps.mk FLAVOUR=… TLS=… DEPS_CACHE=DIR INTO=DIR`: afterwards
+# INTO/include and INTO/lib hold links to what each library has installed in the cache.
 #
 # To add a library, write one stanza:
 #   <name>.source    Debian source package, and the version series that we expect of it
@@ -27,13 +27,16 @@ LIBRARIES := $(with_tls) nghttp2 curl libpq libmicrohttpd hiredis c-ares libyaml
 openssl.source := openssl 3.5
 openssl.seconds := 100
 define openssl.build
+# 0.7 MB of AES for AVX-512: gigabits that no probe transfers
+sed -i 's/^if (\$avx512vaes.*) {/if (0) {/' crypto/modes/asm/aes-gcm-avx512.pl \
+    crypto/aes/asm/aesni-xts-avx512.pl
 disabled='aria argon2 async autoload-config bf blake2 camellia cast cmac cmp cms comp ct
     des dgram dh docs dsa dso dtls ec2m engine filenames gost http idea integrity-only-ciphers
     legacy makedepend md4 mdc2 ml-dsa ml-kem module multiblock nextprotoneg ocb ocsp pic pinshared
     psk quic rc2 rc4 rfc3779 rmd160 scrypt secure-memory seed shared siphash siv slh-dsa sm2 sm3
     sm4 srp srtp ssl-trace tests threads tls-deprecated-ec tls1 tls1_1 ts ui-console whirlpool'
-./Configure --prefix=/ --libdir=lib --openssldir=/etc/ssl $(printf ' no-%s' $disabled) no-apps \
-    CC="$CC" CFLAGS="$CFLAGS"
+./Configure --prefix=/ --libdir=lib --openssldir=/etc/ssl $(printf ' no-%s' $disabled) \
+    no-apps CC="$CC" CFLAGS="$CFLAGS"
 make build_libs
 make install_dev DESTDIR="$OUT"
 endef
@@ -50,14 +53,15 @@ curl.source := curl 8.14
 curl.needs := nghttp2 $(with_tls)
 curl.seconds := 30
 define curl.build
-disabled='alt-svc ares aws basic-option cookies dateparse digest-auth dict doh file form-api ftp
+# Not --disable-verbose: it takes the texts of curl_easy_strerror() along.
+disabled='alt-svc ares aws cookies dateparse digest-auth dict doh file form-api ftp
     get-easy-options gopher headers-api hsts imap ipfs kerberos-auth ldap ldaps libcurl-option
-    manual mime mqtt negotiate-auth netrc ntlm ntlm-wb pop3 progress-meter proxy pthreads rtsp
-    shared smb smtp socketpair sspi symbol-hiding telnet tftp threaded-resolver tls-srp verbose
-    versioned-symbols websockets'
-tls=${openssl:+--with-openssl=$openssl}
+    manual mime mqtt negotiate-auth netrc ntlm pop3 progress-meter proxy pthreads rtsp shared smb
+    smtp socketpair sspi symbol-hiding telnet tftp threaded-resolver tls-srp versioned-symbols
+    websockets'
+tls=${openssl:+--with-openssl=$openssl --with-ca-fallback}
 : "${tls:=--without-ssl}"
-without='brotli gssapi libgsasl libidn2 libpsl librtmp libssh libssh2 zlib zstd ca-bundle ca-path'
+without='brotli ca-bundle ca-path gssapi libgsasl libidn2 libpsl librtmp libssh libssh2 zlib zstd'
 ./configure --prefix=/ $(printf ' --disable-%s' $disabled) $(printf ' --without-%s' $without) \
     --enable-http --enable-ipv6 --enable-unix-sockets --enable-basic-auth --enable-bearer-auth \
     --with-nghttp2="$nghttp2" $tls
@@ -144,6 +148,8 @@ glibc.cflags := -O1 -g -fno-omit-frame-pointer
 .SECONDARY:
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+# not for the libraries' own makefiles
+MAKEOVERRIDES :=
 .SHELLFLAGS := -euo pipefail -c
 
 index := $(DEPS_CACHE)/index
@@ -159,8 +165,8 @@ apt_options = -o Dir::Etc::sourcelist=$(index)/sources.list -o Dir::Etc::sourcep
 
 .PHONY: all
 all: $(LIBRARIES:%=library-%)
-	@rm -rf $(LIBS)/include $(LIBS)/lib
-	for library in $(LIBRARIES); do cp -rsT "$$(readlink $(LIBS)/prefix/$$library)" $(LIBS); done
+	@rm -rf $(INTO)/include $(INTO)/lib
+	for library in $(LIBRARIES); do cp -rsT "$$(readlink $(INTO)/prefix/$$library)" $(INTO); done
 
 $(index)/fresh:
 	@mkdir -p $(index)/lists/partial $(index)/cache/archives/partial $(DEPS_CACHE)/log
@@ -247,14 +253,21 @@ library-%:
 	{
 		$(value $*.build)
 	}
-	export CC='$($(FLAVOUR).cc)' CPPFLAGS= CFLAGS='$($(FLAVOUR).cflags)' LDFLAGS='$($(FLAVOUR).ldflags)'
 	origin=$$(<$(DEPS_CACHE)/source/$*/ready)
-	$(foreach need,$($*.needs),export $(need)=$$(readlink $(LIBS)/prefix/$(need));)
-	$(foreach need,$($*.needs),CPPFLAGS+=" -I$$$(need)/include"; LDFLAGS+=" -L$$$(need)/lib";)
-	key=$$({ declare -f build; $$CC --version; echo "$$CC $$CFLAGS $$origin $(FLAVOUR)"; } |
+	includes=
+	libraries=
+	flags=(CC='$($(FLAVOUR).cc)' CFLAGS='$($(FLAVOUR).cflags)')
+	for need in $($*.needs); do
+		prefix=$$(readlink $(INTO)/prefix/$$need)
+		includes+=" -I$$prefix/include"
+		libraries+=" -L$$prefix/lib"
+		flags+=("$$need=$$prefix")
+	done
+	flags+=(CPPFLAGS="$$includes" LDFLAGS='$($(FLAVOUR).ldflags)'"$$libraries")
+	key=$$({ declare -f build; $($(FLAVOUR).cc) --version; echo "$$origin" "$${flags[@]}"; } |
 		sha256sum | cut -c1-12)
 	prefix=$(DEPS_CACHE)/$(FLAVOUR)/$*-$${origin%% *}-$$key
-	mkdir -p $(DEPS_CACHE)/$(FLAVOUR) $(DEPS_CACHE)/log $(LIBS)/prefix
+	mkdir -p $(DEPS_CACHE)/$(FLAVOUR) $(DEPS_CACHE)/log $(INTO)/prefix
 	if [ ! -e "$$prefix" ]; then
 		exec 9>"$$prefix.lock"; flock 9
 	fi
@@ -264,13 +277,17 @@ library-%:
 		work=$$prefix.partial
 		rm -rf "$$work"; mkdir -p "$$work"
 		cp -a $(DEPS_CACHE)/source/$*/tree "$$work/tree"
-		if ! (cd "$$work/tree"; OUT="$$work/out" exec bash -euxc "$$(declare -f build); build") \
+		# A clean environment, so that nothing of the caller's ends up in the library.
+		if ! (cd "$$work/tree"; exec env -i PATH="$$PATH" LC_ALL=C MAKEFLAGS="$$MAKEFLAGS" \
+			OUT="$$work/out" "$${flags[@]}" bash -euxc "$$(declare -f build); build") \
 			>"$$log" 2>&1 </dev/null; then
 			tail -n 20 "$$log" >&2
 			echo "$* did not build; the whole log: $$log" >&2
 			exit 1
 		fi
+		find "$$work/out" ! -type d ! -path '*/include/*' ! -name '*.a' -delete
+		find "$$work/out" -type d -empty -delete
 		mv "$$work/out" "$$prefix"
 		rm -rf "$$work"
 	fi
-	ln -sfn "$$prefix" $(LIBS)/prefix/$*
+	ln -sfn "$$prefix" $(INTO)/prefix/$*
