@@ -32,6 +32,7 @@ struct probe_config {
 	int64_t timeout_us;
 	int64_t success_threshold;
 	int64_t failure_threshold;
+	int64_t termination_grace_period_us; /* taken from a pod spec, without effect */
 };
 
 enum details { DETAILS_NEVER, DETAILS_LOCAL, DETAILS_ALWAYS };

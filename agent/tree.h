@@ -21,27 +21,35 @@ struct node {
 	bool quoted;	      /* the scalar was quoted, so "yes" and "5" are texts and null is too */
 	const char *origin;   /* "readyd.yaml", "environment", "command line" */
 	const char *variable; /* the variable's or option's name when it did not come from a file */
-	unsigned line, column; /* counted from 1; 0 when it did not come from a file */
+	unsigned line, column; /* of the value, counted from 1; 0 when it is not from a file */
+	unsigned key_line, key_column; /* of the key, likewise */
 	struct node *first_child, *last_child, *next;
 	size_t child_count;
 };
 
 struct tree;
 
-/* All the faults of a configuration, collected so that one run tells them all. */
+/* All the faults of a configuration, collected so that one run tells them all: those of the file by
+ * line, then those of the environment, then those of the command line. Counted are all, kept are as
+ * many as a person can want to read. */
 struct faults {
-	size_t errors, warnings;
-	struct fault *first, *last; /* in the order found */
+	size_t errors, warnings, kept;
+	struct fault *first, *last;
 };
 
 struct fault {
 	struct fault *next;
 	bool warning;
 	char *text; /* "FILE:LINE:COLUMN: what is wrong, what was expected" */
+	unsigned rank, line, column;
 };
 
 /* Records a fault at the node (NULL: at no particular place). */
 void faults_add(struct faults *faults, const struct node *at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* As faults_add(), at the key of a map's member instead of its value. */
+void faults_add_key(struct faults *faults, const struct node *at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* As faults_add(), for what is odd and harmless: it stops nothing. */
@@ -58,7 +66,8 @@ struct node *tree_root(struct tree *tree);
 
 /* Reads YAML text into the tree (replacing its root). `origin` names it in messages and is copied.
  * Bounded in size, depth and number of nodes; aliases, anchors, tags, duplicate keys and second
- * documents are faults. Returns 0, or -1 with at least one fault. */
+ * documents are faults. Returns 0 when the text was read to its end, perhaps with such faults in
+ * what the tree then lacks; or -1 with a fault and an empty root. */
 int tree_read_yaml(struct tree *tree, const char *origin, const char *text, size_t len,
 		   struct faults *faults);
 
@@ -69,6 +78,9 @@ int tree_read_file(struct tree *tree, const char *path, struct faults *faults);
  * ${VAR+text}, $VAR and $$ as Compose does, in every scalar that came from a file. */
 void tree_interpolate(struct tree *tree, struct faults *faults);
 
+/* Copies text into the tree; NULL when out of memory. */
+const char *tree_text(struct tree *tree, const char *text, size_t len);
+
 /* The member of a map, or NULL; NULL too when `map` is NULL or no map. */
 struct node *node_member(const struct node *map, const char *key);
 
@@ -77,12 +89,19 @@ struct node *node_member(const struct node *map, const char *key);
 struct node *tree_set(struct tree *tree, struct node *map, const char *key, const char *text,
 		      const char *origin, const char *variable);
 
-/* Makes an empty map member, replacing one of the same key that is no map. */
+/* The map member of that name, made (in place of a member that is no map) if there is none. NULL when
+ * out of memory. */
 struct node *tree_set_map(struct tree *tree, struct node *map, const char *key, const char *origin,
 			  const char *variable);
 
 /* Removes a member; harmless if there is none. */
 void tree_remove(struct node *map, const char *key);
+
+/* Appends a node that is in no map or list to a map, under a key that the map does not have. */
+void node_append(struct node *parent, struct node *child);
+
+/* Whether the node says "not set": a plain empty scalar, "~" or "null"; true for NULL as well. */
+bool node_is_null(const struct node *node);
 
 /* The name nearest to `word` among `count` candidates if it is near enough to be what was meant;
  * NULL otherwise. For "did you mean". */
