@@ -89,7 +89,7 @@ int64_t parse_seconds(const char *text)
 		microseconds = strtod(text, NULL) * units[i].microseconds;
 		if (microseconds < 0 || microseconds > 9007199254740992.0)
 			return -1;
-		return llround(microseconds);
+		return (int64_t)(microseconds + 0.5);
 	}
 	return -1;
 }
