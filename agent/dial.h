@@ -54,4 +54,7 @@ void dial_start_unix(struct dial *dial, struct loop *loop, const char *path);
 /* Gives up: closes everything; on_done will not be called. Harmless when idle or done. */
 void dial_cancel(struct dial *dial);
 
+/* What went wrong with a socket, as a phrase: "connection refused". */
+const char *dial_error_text(int error_number);
+
 #endif
