@@ -1,4 +1,4 @@
-/* JSON, read and written by yyjson; the only user of its header. */
+/* JSON: read by yyjson (this is the only user of its header), written straight into a buffer. */
 #ifndef READYD_AGENT_JSON_H
 #define READYD_AGENT_JSON_H
 

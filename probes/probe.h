@@ -175,6 +175,8 @@ struct probe_type {
 	const char *name;	     /* the key in the configuration: "http" */
 	const char *kubernetes_name; /* the key in a pod spec: "httpGet"; may be NULL */
 	const char *const *schemes;  /* of target URLs: {"http", "https", NULL} */
+	const char *component;	     /* in application/health+json: "datastore", "system"; NULL =
+				      * "component" */
 	const char *summary;	     /* one line for --help */
 	const char *example;	     /* a target URL for --help */
 	const struct field *fields;  /* the settings, ends with .name == NULL */
@@ -205,6 +207,9 @@ struct probe_type {
 
 	/* Releases what the type holds for the whole process (a shared handle), at the end. */
 	void (*shutdown)(void);
+
+	/* Writes the linked libraries behind the type: "libcurl 8.14.1, nghttp2 1.64.0". */
+	void (*libraries)(char *text, size_t size);
 };
 
 /* Ends the run: its state, its reason and a sentence for people, without the name of the probe and

@@ -1,0 +1,123 @@
+/* Keeps every probe running on its schedule and knows, at any moment and without looking further, what
+ * /healthz, /ready and /startup answer. */
+#ifndef READYD_AGENT_ENGINE_H
+#define READYD_AGENT_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/config.h"
+#include "agent/health.h"
+#include "agent/loop.h"
+#include "agent/runner.h"
+
+enum { HISTORY_LEN = 16, LATENESS_BUCKETS = 32 };
+
+/* One past run, as small as it goes: there may be ten thousand times HISTORY_LEN of them. */
+struct past_run {
+	int64_t finished_wall_ms;
+	uint32_t duration_us;
+	uint8_t state;	/* enum probe_state */
+	uint8_t reason; /* enum probe_reason */
+};
+
+/* A probe at work. Others read it, only engine.c writes it. */
+struct engine_probe {
+	struct engine *engine;
+	struct probe_config *config;
+	struct runner runner;
+	struct health health;
+	struct probe_result result; /* the last one; valid when runs > 0 */
+	struct loop_timer timer;
+	int64_t due_us;	     /* when the next (or present) run was to start */
+	int64_t started_us;  /* when the present or last run started */
+	int64_t since_us;    /* when the standing last changed */
+	int64_t since_wall_ms;
+	int64_t waiting_since_us; /* when it was first tried: for the back-off */
+	uint64_t number;	  /* its place in the spread */
+	uint64_t runs;
+	bool stale; /* the last result is older than it may be */
+	bool kept;  /* reload: goes on in the new configuration */
+	bool queued;
+	struct engine_probe *next_queued; /* due, but too many runs are under way */
+	struct past_run history[HISTORY_LEN]; /* a ring: run N is at N % HISTORY_LEN */
+};
+
+enum endpoint { ENDPOINT_LIVENESS, ENDPOINT_READINESS, ENDPOINT_STARTUP, ENDPOINT_COUNT };
+
+/* "healthz", "ready", "startup". */
+const char *endpoint_name(enum endpoint endpoint);
+
+/* What holds an endpoint back, the first that applies. */
+enum hindrance {
+	HINDRANCE_NONE,
+	HINDRANCE_STARTUP,
+	HINDRANCE_DRAINING,
+	HINDRANCE_STALE,
+	HINDRANCE_LIVENESS,
+	HINDRANCE_READINESS,
+};
+
+/* For people: "startup probes have not passed" and so on; "" for none. */
+const char *hindrance_text(enum hindrance hindrance);
+
+struct verdict {
+	bool ok;
+	enum hindrance hindrance;
+};
+
+struct engine;
+
+/* Starts running the configuration, which becomes the engine's. `on_change` (may be NULL) is called
+ * whenever an answer of an endpoint may have changed. NULL when out of memory. */
+struct engine *engine_create(const struct probe_env *env, struct config *config,
+			     void (*on_change)(void *owner), void *owner);
+void engine_destroy(struct engine *engine);
+
+/* Goes over to another configuration, which becomes the engine's: probes whose identity is the same
+ * keep their state, the others end or begin. Returns 0, or -1 when out of memory (nothing changes,
+ * and `config` stays the caller's). */
+int engine_reload(struct engine *engine, struct config *config);
+
+const struct config *engine_config(const struct engine *engine);
+
+/* The present answer of an endpoint; constant time. */
+struct verdict engine_verdict(const struct engine *engine, enum endpoint endpoint);
+
+/* The same as if the probes called `names` were not there. */
+struct verdict engine_verdict_without(const struct engine *engine, enum endpoint endpoint,
+				      char *const *names, size_t count);
+
+/* Goes up each time any answer of an endpoint changes. */
+uint64_t engine_generation(const struct engine *engine);
+
+/* Goes up at each reload: probes seen before it may be gone. */
+uint64_t engine_configuration_generation(const struct engine *engine);
+
+size_t engine_probe_count(const struct engine *engine);
+const struct engine_probe *engine_probe_at(const struct engine *engine, size_t index);
+
+/* By role and name; NULL if there is none. */
+const struct engine_probe *engine_find(const struct engine *engine, enum role role,
+				       const char *name);
+
+/* Whether this probe on its own is as its endpoint wants it. */
+bool engine_probe_ok(const struct engine_probe *probe);
+
+/* Takes the instance out of service, or back. */
+void engine_set_draining(struct engine *engine, bool draining);
+bool engine_is_draining(const struct engine *engine);
+
+int64_t engine_started_wall_ms(const struct engine *engine);
+int64_t engine_started_us(const struct engine *engine);
+
+/* How late runs started: the value below which `share` (0..1) of them stayed, in microseconds, to
+ * within a factor of about 1.4; 0 when there were none. engine_lateness_max_us() is exact. */
+int64_t engine_lateness_us(const struct engine *engine, double share);
+int64_t engine_lateness_max_us(const struct engine *engine);
+
+/* Forgets the lateness seen so far. */
+void engine_lateness_reset(struct engine *engine);
+
+#endif

@@ -1,0 +1,67 @@
+/* What is known, put into words: text, JSON and application/health+json, from the engine's state into a
+ * bounded buffer. No I/O. */
+#ifndef READYD_AGENT_REPORT_H
+#define READYD_AGENT_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/buffer.h"
+#include "agent/engine.h"
+#include "agent/json.h"
+
+enum {
+	/* The kubelet reads no more than 10 KiB of an answer. */
+	REPORT_ANSWER_MAX = 9 * 1024,
+	/* Podman keeps no more than 500 characters of what a health check prints. */
+	REPORT_LINE_MAX = 480,
+};
+
+/* What an asker of an endpoint wants to see and may see. */
+struct report_request {
+	enum endpoint endpoint;
+	char *const *excluded; /* names of probes to leave out of the verdict */
+	size_t excluded_count;
+	bool details; /* targets and sentences may be shown */
+};
+
+/* The lines of ?verbose, as the Kubernetes API server writes them: "[+]name ok" and so on. */
+void report_verbose(const struct engine *engine, const struct report_request *request,
+		    struct buffer *buffer);
+
+/* The endpoint as application/json. */
+void report_json(const struct engine *engine, const struct report_request *request,
+		 struct buffer *buffer);
+
+/* The endpoint as application/health+json (draft-inadarei-api-health-check-06). */
+void report_health_json(const struct engine *engine, const struct report_request *request,
+			struct buffer *buffer);
+
+/* One line for `readyd check`: "pass ready" or "fail ready: the first probes that hinder it". */
+void report_line(const struct engine *engine, enum endpoint endpoint, bool details,
+		 struct buffer *buffer);
+
+/* One line about one probe's present standing. */
+void report_probe_line(const struct engine_probe *probe, bool details, struct buffer *buffer);
+
+/* One result as text: "pass NAME 1.2 ms", "fail NAME REASON: sentence". */
+void report_result_line(const char *name, const struct probe_result *result, bool details,
+			struct buffer *buffer);
+
+/* The members of the result object, the same wherever one appears. */
+void report_result_members(struct json_writer *json, const struct probe_config *config,
+			   const struct probe_result *result, bool details);
+
+/* One probe as a whole object: the result's members, and its standing, streaks, age and history. */
+void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details);
+
+/* The pieces of /status, so that a long one can be sent in parts: everything up to the first probe,
+ * and what comes after the last. */
+void report_status_begin(struct json_writer *json, const struct engine *engine);
+void report_status_end(struct json_writer *json);
+
+/* `readyd --version --json`, and the same as text. */
+void report_version_json(struct buffer *buffer);
+void report_version_text(struct buffer *buffer);
+
+#endif
