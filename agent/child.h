@@ -1,10 +1,10 @@
 /* Child processes: started without a shell in a session and process group of their own, killed as a
- * group, always reaped. The only place that calls fork, exec, kill and wait. */
+ * group, always reaped. The only place that starts processes, kills them and waits for them. */
 #ifndef READYD_AGENT_CHILD_H
 #define READYD_AGENT_CHILD_H
 
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "agent/error.h"
@@ -13,32 +13,42 @@ struct loop;
 
 /* What to start. All pointers stay the caller's. */
 struct child_command {
-	char *const *argv;	  /* ends with NULL; argv[0] without a slash is looked up in PATH */
+	char *const *argv; /* ends with NULL; argv[0] without a slash is looked up in the PATH of
+			    * `environment`, a relative one is relative to `directory` */
 	char *const *environment; /* ends with NULL; NULL = our own */
 	const char *directory;	  /* NULL = ours */
 	const char *user;	  /* "name", "name:group", "uid" or "uid:gid"; NULL = ours */
 };
 
-/* One child, embedded in its owner; zero-filled is valid and idle. */
+struct child_group;
+
+/* One child, embedded in its owner; zero-filled is valid and idle. The owner sets `on_exit` and
+ * `owner` before child_spawn(). */
 struct child {
-	/* Called once, after the process has ended, its whole group was killed and it was reaped.
-	 * `status` is as waitpid() gives it. It may free the owner. */
+	/* Called once from the loop, after the process has ended, what was left of its group was sent
+	 * SIGKILL and the process was reaped. `status` is as waitpid() gives it. It may free the
+	 * owner or start the next child. */
 	void (*on_exit)(struct child *child, int status);
 	void *owner;
-	pid_t pid; /* 0 = idle */
-	struct child *next;
+	pid_t pid;		   /* 0 = idle */
+	struct child_group *group; /* child.c's own */
 };
 
 /* Makes the loop reap (SIGCHLD) and this process a subreaper, so that orphans of our children come to
- * us and are reaped too. Called once, before the first child_spawn(); idempotent. 0, or -1. */
+ * us and are reaped too. Called before the first child_spawn(); idempotent. 0, or -1. */
 int child_init(struct loop *loop, struct error *error);
 
 /* Starts a child with stdin from /dev/null and stdout and stderr both on a new pipe, whose reading end
  * (non-blocking, close-on-exec) is *ret_output_fd, the caller's to close. All other descriptors are
  * closed in the child, signals are at their defaults, the signal mask is empty, the soft limit of
- * descriptors is what it was before readyd raised it.
- * Returns 0; or -1 with *ret_errno and a sentence when it cannot start: no such file, not executable,
- * no such user or directory, no more processes. on_exit is not called then. */
+ * descriptors is what it was before readyd raised it. The child is killed if readyd itself is.
+ *
+ * Returns 0; or -1 with *ret_errno and a sentence ("cannot start /app/x: no such file") when it
+ * cannot start. on_exit is not called then. EAGAIN, ENOMEM, EMFILE and ENFILE mean that the system
+ * lacks something; all else is about the command, its directory or its user.
+ *
+ * Returns only when the program has been loaded, because that is how its failure is known and because
+ * a copy of our memory map for each start would cost several times as much. */
 int child_spawn(struct child *child, const struct child_command *command, int *ret_output_fd,
 		int *ret_errno, struct error *error);
 
@@ -49,8 +59,14 @@ void child_signal_group(struct child *child, int signal_number);
  * when it ends. Harmless when idle. */
 void child_abandon(struct child *child);
 
-/* How many started processes have not been reaped yet. */
+/* How many groups are not gone yet: of running children, and of ended ones of whose killed groups some
+ * process is still dying. */
 size_t child_count(void);
+
+/* For the end of the program, after the loop: kills all groups, waits until they are reaped, at most
+ * `wait_us`, and gives back everything. No on_exit is called. Leaving earlier would leave zombies to
+ * a PID 1 that may not reap them. */
+void child_shutdown(int64_t wait_us);
 
 /* The soft limit of descriptors that children get back; called by whoever raises ours. */
 void child_set_descriptor_limit(unsigned long soft_limit);

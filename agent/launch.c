@@ -1,0 +1,413 @@
+#include "agent/launch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/account.h"
+
+/* The child borrows our memory until it has become the new program, which is several times cheaper
+ * than a copy of the memory map. A sanitizer's bookkeeping does not survive that, so there it gets a
+ * copy; the memory that both sides talk through is shared in either case. */
+#ifdef __SANITIZE_ADDRESS__
+enum { CLONE_FLAGS = CLONE_VFORK | SIGCHLD };
+#else
+enum { CLONE_FLAGS = CLONE_VFORK | CLONE_VM | SIGCHLD };
+#endif
+
+enum { STACK_SIZE = 64 * 1024, HIGHEST_DESCRIPTOR_GUESS = 65535 };
+
+static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+enum launch_step { STEP_DONE, STEP_USER, STEP_DIRECTORY, STEP_PROGRAM };
+
+/* What the parent tells the child, and what the child tells back. */
+struct launch {
+	const struct child_command *command;
+	char *const *environment;
+	const char *search_path;       /* NULL = argv[0] is a path */
+	const struct account *account; /* NULL = ours */
+	unsigned long descriptor_limit;
+	int input_fd, output_fd;
+	int highest_fd; /* to be closed one by one; -1 = the kernel can close all at once */
+
+	enum launch_step failed_step;
+	int failed_errno;
+};
+
+/* The memory that both sides share. */
+struct launch_area {
+	struct launch launch;
+	char path[PATH_MAX]; /* where a path is put together */
+	_Alignas(64) unsigned char stack[STACK_SIZE];
+};
+
+static struct launch_area *area;
+static struct launch *launch; /* the one in the area */
+static int null_fd = -1;
+static bool has_close_range;
+
+/* ---- in the child: system calls and its own stack only, for it shares our memory ---- */
+
+static void set_up_descriptors(void)
+{
+	/* Out of the way of 0 to 2 first, should they be among them. */
+	int input_fd = fcntl(launch->input_fd, F_DUPFD, STDERR_FILENO + 1);
+	int output_fd = fcntl(launch->output_fd, F_DUPFD, STDERR_FILENO + 1);
+
+	dup2(input_fd, STDIN_FILENO);
+	dup2(output_fd, STDOUT_FILENO);
+	dup2(output_fd, STDERR_FILENO);
+	if (launch->highest_fd < 0) {
+		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+		return;
+	}
+	close(input_fd);
+	close(output_fd);
+	for (int fd = STDERR_FILENO + 1; fd <= launch->highest_fd; fd++)
+		close(fd);
+}
+
+static void set_up_signals(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &action, NULL);
+}
+
+static void set_up_limits(void)
+{
+	struct rlimit limit;
+
+	if (launch->descriptor_limit == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = launch->descriptor_limit;
+	if (limit.rlim_cur <= limit.rlim_max)
+		setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* By bare system calls: the C library's functions would change all threads of the parent, which is what
+ * they believe to be in. */
+static int set_up_user(void)
+{
+	const struct account *account = launch->account;
+
+	if (!account)
+		return 0;
+	if (syscall(SYS_setgroups, account->group_count, account->groups) < 0 ||
+	    syscall(SYS_setresgid, account->gid, account->gid, account->gid) < 0 ||
+	    syscall(SYS_setresuid, account->uid, account->uid, account->uid) < 0)
+		return -1;
+	return 0;
+}
+
+/* Tries each directory of the search path, as a shell does. Returns only on failure, with errno. */
+static void execute_from_path(void)
+{
+	char *const *argv = launch->command->argv;
+	const char *directory = launch->search_path;
+	size_t name_size = strlen(argv[0]) + 1;
+	int reason = ENOENT;
+
+	for (;;) {
+		size_t len = strcspn(directory, ":");
+
+		if (len + 1 + name_size <= sizeof(area->path)) {
+			memcpy(area->path, directory, len);
+			area->path[len] = '/';
+			memcpy(area->path + len + (len > 0), argv[0], name_size);
+			execve(area->path, argv, launch->environment);
+			if (errno != ENOENT && errno != ENOTDIR)
+				reason = errno;
+			if (reason != ENOENT && reason != EACCES)
+				break;
+		}
+		if (directory[len] == '\0')
+			break;
+		directory += len + 1;
+	}
+	errno = reason;
+}
+
+static _Noreturn void fail(enum launch_step step)
+{
+	launch->failed_step = step;
+	launch->failed_errno = errno;
+	_exit(1);
+}
+
+static int become_program(void *argument)
+{
+	const struct child_command *command = launch->command;
+	sigset_t none;
+
+	(void)argument;
+	setsid();
+	set_up_descriptors();
+	set_up_signals();
+	set_up_limits();
+	if (set_up_user() < 0)
+		fail(STEP_USER);
+	/* As that user, who may see less, or on a network more, than we do. */
+	if (command->directory && chdir(command->directory) < 0)
+		fail(STEP_DIRECTORY);
+	/* A change of the user would undo this, so it comes after it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (launch->search_path)
+		execute_from_path();
+	else
+		execve(command->argv[0], command->argv, launch->environment);
+	fail(STEP_PROGRAM);
+}
+
+/* ---- in the parent: why it failed ---- */
+
+/* Finds the file that was meant, also relative to the child's directory. False when there is none. */
+static bool find_program(int directory_fd, struct stat *status)
+{
+	const char *name = launch->command->argv[0], *entry = launch->search_path;
+
+	if (!entry) {
+		snprintf(area->path, sizeof(area->path), "%s", name);
+		return fstatat(directory_fd, area->path, status, 0) == 0;
+	}
+	for (;;) {
+		size_t len = strcspn(entry, ":");
+
+		snprintf(area->path, sizeof(area->path), "%.*s%s%s", (int)len, entry,
+			 len > 0 ? "/" : "", name);
+		if (fstatat(directory_fd, area->path, status, 0) == 0)
+			return true;
+		if (entry[len] == '\0')
+			return false;
+		entry += len + 1;
+	}
+}
+
+/* The file is there and its start says ENOENT: what it needs to run is missing. */
+static void explain_interpreter(int directory_fd, struct error *error)
+{
+	const char *name = launch->command->argv[0];
+	int fd = openat(directory_fd, area->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char line[128] = ""; /* ends with NUL, whatever is read */
+	ssize_t len = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	if (len > 2 && memcmp(line, "#!", 2) == 0) {
+		const char *interpreter = line + 2 + strspn(line + 2, " \t");
+		size_t interpreter_len = strcspn(interpreter, " \t\r\n");
+
+		error_set(error, "cannot start %.100s: its interpreter %.*s does not exist%s", name,
+			  (int)interpreter_len, interpreter,
+			  interpreter[interpreter_len] == '\r'
+				  ? ", because the line ends as on Windows"
+				  : "");
+	} else {
+		error_set(error,
+			  "cannot start %.100s: the dynamic loader it was linked for does not exist",
+			  name);
+	}
+}
+
+static const char *why_denied(int directory_fd, const struct stat *status)
+{
+	struct statvfs file_system;
+	int fd;
+	bool no_exec;
+
+	if (S_ISDIR(status->st_mode))
+		return "it is a directory";
+	if (!S_ISREG(status->st_mode))
+		return "it is not a regular file";
+	if (!(status->st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
+		return "it is not executable (chmod +x is missing)";
+	fd = openat(directory_fd, area->path, O_PATH | O_CLOEXEC);
+	no_exec = fd >= 0 && fstatvfs(fd, &file_system) == 0 && file_system.f_flag & ST_NOEXEC;
+	if (fd >= 0)
+		close(fd);
+	return no_exec ? "its file system is mounted noexec" : "permission denied";
+}
+
+static void explain_program(int error_number, struct error *error)
+{
+	const struct child_command *command = launch->command;
+	int directory_fd = AT_FDCWD;
+	const char *why = strerror(error_number);
+	struct stat status;
+	bool found;
+
+	if (command->directory)
+		directory_fd = open(command->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	found = find_program(directory_fd, &status);
+	if (error_number == ENOENT && found) {
+		explain_interpreter(directory_fd, error);
+	} else {
+		if (error_number == ENOENT)
+			why = launch->search_path ? "no such program in PATH" : "no such file";
+		else if (error_number == EACCES && found)
+			why = why_denied(directory_fd, &status);
+		else if (error_number == ENOTDIR)
+			why = "a part of its path is not a directory";
+		else if (error_number == ENOEXEC)
+			why = "it is neither a program for this machine nor a script with a #! line";
+		error_set(error, "cannot start %.100s: %s", command->argv[0], why);
+	}
+	if (directory_fd >= 0)
+		close(directory_fd);
+}
+
+static void explain(struct error *error)
+{
+	const struct child_command *command = launch->command;
+	int error_number = launch->failed_errno;
+
+	if (launch->failed_step == STEP_PROGRAM)
+		explain_program(error_number, error);
+	else if (launch->failed_step == STEP_DIRECTORY)
+		error_set(error, "cannot start %.100s in the directory %.100s: %s",
+			  command->argv[0], command->directory, strerror(error_number));
+	else
+		error_set(error, "cannot start %.100s as the user %.100s: %s", command->argv[0],
+			  command->user,
+			  error_number == EPERM ? "readyd may not change its user"
+						: strerror(error_number));
+}
+
+/* ---- in the parent: the start ---- */
+
+int launch_init(void)
+{
+	if (area)
+		return 0;
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd < 0) {
+		/* No /dev in this container: a pipe that nobody writes to is as empty. */
+		int ends[2];
+
+		if (pipe2(ends, O_CLOEXEC) < 0)
+			return -1;
+		close(ends[1]);
+		null_fd = ends[0];
+	}
+	area = mmap(NULL, sizeof(*area), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (area == MAP_FAILED) {
+		area = NULL;
+		launch_shutdown();
+		return -1;
+	}
+	launch = &area->launch;
+	/* An old kernel or a strict seccomp filter lacks it; the range is empty. */
+	has_close_range = syscall(SYS_close_range, ~0U, ~0U, 0) == 0;
+	return 0;
+}
+
+void launch_shutdown(void)
+{
+	if (area)
+		munmap(area, sizeof(*area));
+	if (null_fd >= 0)
+		close(null_fd);
+	area = NULL;
+	launch = NULL;
+	null_fd = -1;
+}
+
+static int highest_descriptor(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int highest = 0;
+
+	if (!directory)
+		return HIGHEST_DESCRIPTOR_GUESS;
+	while ((entry = readdir(directory))) {
+		int fd = (int)strtol(entry->d_name, NULL, 10);
+
+		if (fd > highest)
+			highest = fd;
+	}
+	closedir(directory);
+	return highest;
+}
+
+static const char *search_path_of(char *const *environment)
+{
+	for (; *environment; environment++) {
+		if (strncmp(*environment, "PATH=", 5) == 0)
+			return *environment + 5;
+	}
+	return default_path;
+}
+
+/* 0 with *ret_account NULL when we are that user already: changing nothing needs no privilege. */
+static int find_account(const struct child_command *command, struct account *account,
+			const struct account **ret_account, struct error *error)
+{
+	struct error why;
+
+	*ret_account = NULL;
+	if (!command->user)
+		return 0;
+	if (account_find(command->user, account, &why) < 0)
+		return error_set(error, "cannot start %.100s: %s", command->argv[0], why.text);
+	if (account->uid != geteuid() || account->gid != getegid())
+		*ret_account = account;
+	return 0;
+}
+
+pid_t launch_process(const struct child_command *command, int output_fd,
+		     unsigned long descriptor_limit, int *ret_errno, struct error *error)
+{
+	struct account account;
+	sigset_t all, before;
+	pid_t pid;
+
+	*launch = (struct launch){
+		.command = command,
+		.environment = command->environment ? command->environment : environ,
+		.descriptor_limit = descriptor_limit,
+		.input_fd = null_fd,
+		.output_fd = output_fd,
+		.highest_fd = has_close_range ? -1 : highest_descriptor(),
+	};
+	if (find_account(command, &account, &launch->account, error) < 0) {
+		*ret_errno = EINVAL;
+		return -1;
+	}
+	if (!strchr(command->argv[0], '/'))
+		launch->search_path = search_path_of(launch->environment);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before); /* no handler may run in the child */
+	pid = clone(become_program, area->stack + STACK_SIZE, CLONE_FLAGS, NULL);
+	if (pid < 0) {
+		launch->failed_errno = errno;
+		error_set(error, "cannot start %.100s: %s", command->argv[0], strerror(errno));
+	} else if (launch->failed_step != STEP_DONE) {
+		waitpid(pid, NULL, 0);
+		explain(error);
+		pid = -1;
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	*ret_errno = launch->failed_errno;
+	return pid;
+}
