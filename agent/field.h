@@ -97,6 +97,11 @@ void secret_wipe(char *text);
 /* Whether it is set, by value or by file. */
 bool secret_is_set(const struct secret *secret);
 
+/* Splits a command line into words as FIELD_COMMAND does with a scalar: at spaces, with quotes and
+ * backslashes but without a shell. Appends to the list, which may hold a part on failure and is freed
+ * as usual. Returns 0, or -1 with a sentence. */
+int field_split_command(const char *text, struct text_list *list, struct error *error);
+
 /* Parses seconds as FIELD_SECONDS does ("0.5", "500ms"); microseconds, or -1. */
 int64_t parse_seconds(const char *text);
 

@@ -41,8 +41,7 @@ static void *grow(void **items, size_t *count, size_t size)
 	return (char *)*items + (*count - 1) * size;
 }
 
-static int add_text(struct text_list *list, const char *text, size_t len, struct faults *faults,
-		    const struct node *at)
+static bool append_text(struct text_list *list, const char *text, size_t len)
 {
 	void *items = list->items;
 	char *copy = strndup(text, len), **item = copy ? grow(&items, &list->count, sizeof(copy))
@@ -51,10 +50,16 @@ static int add_text(struct text_list *list, const char *text, size_t len, struct
 	list->items = items;
 	if (!item) {
 		free(copy);
-		return out_of_memory(faults, at);
+		return false;
 	}
 	*item = copy;
-	return 0;
+	return true;
+}
+
+static int add_text(struct text_list *list, const char *text, size_t len, struct faults *faults,
+		    const struct node *at)
+{
+	return append_text(list, text, len) ? 0 : out_of_memory(faults, at);
 }
 
 /* ---- lists of texts ---- */
@@ -139,26 +144,30 @@ static long next_word(const char **text, char *word)
 	return quote ? -2 : len;
 }
 
-static int split_words(struct text_list *list, const struct field *field, const struct node *value,
-		       struct faults *faults)
+int field_split_command(const char *text, struct text_list *list, struct error *error)
 {
-	const char *text = value->text;
 	char *word = malloc(strlen(text) + 1);
-	int result = 0;
+	int result = word ? 0 : error_set(error, "out of memory");
 	long len;
 
-	if (!word)
-		return out_of_memory(faults, value);
 	while (result == 0 && (len = next_word(&text, word)) != -1) {
-		if (len == -2) {
-			faults_add(faults, value, "a quote in %s is not closed", field->name);
-			result = -1;
-		} else {
-			result = add_text(list, word, (size_t)len, faults, value);
-		}
+		if (len == -2)
+			result = error_set(error, "a quote in the command is not closed");
+		else if (!append_text(list, word, (size_t)len))
+			result = error_set(error, "out of memory");
 	}
 	free(word);
 	return result;
+}
+
+static int split_words(struct text_list *list, const struct node *value, struct faults *faults)
+{
+	struct error error;
+
+	if (field_split_command(value->text, list, &error) == 0)
+		return 0;
+	faults_add(faults, value, "%s", error.text);
+	return -1;
 }
 
 int command_assign(struct text_list *list, const struct field *field, const struct node *value,
@@ -172,7 +181,7 @@ int command_assign(struct text_list *list, const struct field *field, const stru
 		return -1;
 	}
 	result = value->kind == NODE_LIST ? items_assign(list, field, value, faults)
-					  : split_words(list, field, value, faults);
+					  : split_words(list, value, faults);
 	if (result == 0 && (list->count == 0 || list->items[0][0] == '\0')) {
 		faults_add(faults, value, "%s is empty, expected a program and its arguments",
 			   field->name);
