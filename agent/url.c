@@ -313,9 +313,7 @@ int url_parse(struct url *url, const char *text, struct error *error)
 
 /* ---- masking ---- */
 
-/* Whether a parameter of this name holds a secret: "password" and "sslpassword", but also
- * "access_token" or "api-key". */
-static bool is_secret_name(const char *name, size_t len)
+bool url_is_secret_name(const char *name, size_t len)
 {
 	static const char *const endings[] = {"password", "passwd",	"pwd",	  "passphrase",
 					      "token",	  "secret",	"key",	  "signature",
@@ -378,7 +376,7 @@ static bool secret_parameter(const char *text, const char *name, const char **re
 			len++;
 		value = name + len + strspn(name + len, " \t\r\n");
 	}
-	if (*value != '=' || !is_secret_name(name, len))
+	if (*value != '=' || !url_is_secret_name(name, len))
 		return false;
 	value++;
 	if (in_query) {

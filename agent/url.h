@@ -2,6 +2,7 @@
 #ifndef READYD_AGENT_URL_H
 #define READYD_AGENT_URL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/error.h"
@@ -28,6 +29,10 @@ void url_free(struct url *url);
  * and control characters by "?". Works on malformed URLs as well: rather masks too much than too
  * little. The copy is cut to fit. */
 void url_mask(const char *text, char *masked, size_t size);
+
+/* Whether a parameter, variable or option of this name holds a secret, by its ending: "PGPASSWORD",
+ * "access_token", "api-key". */
+bool url_is_secret_name(const char *name, size_t len);
 
 /* Splits "host:port", "[v6]:port", ":port", "host" or a bare "v6"; 0 or -1 with a sentence. *ret_host is allocated
  * ("" when absent), *ret_port 0 when absent. */
