@@ -6,31 +6,38 @@ PREFIX ?= /usr/local
 BUILD ?= build
 TLS ?= 1
 SANITIZE ?= 0
-DEPS_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/readyd,$(if $(HOME),$(HOME)/.cache/readyd,/var/tmp/readyd-cache-$(shell id -u)))
+DEPS_CACHE ?= $(or $(XDG_CACHE_HOME:%=%/readyd),$(HOME:%=%/.cache/readyd),/var/tmp/readyd-cache-$(shell id -u))
 
+# The Debian packages that each purpose needs.
 BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool linux-libc-dev make \
 	musl-tools perl pkg-config
 TEST_PACKAGES := busybox-static haproxy libcmocka-dev nginx-light openssl postgresql python3 \
 	redis-server
-LINT_PACKAGES := clang-format clang-tidy cppcheck
-BENCH_PACKAGES := curl gcc musl-tools nginx-light openssl postgresql python3 redis-server wrk
-TEST_SERVICES := haproxy nginx postgresql redis-server
+LINT_PACKAGES := clang-format clang-tidy cppcheck python3
+BENCH_PACKAGES := curl nginx-light postgresql python3 redis-server wrk
+# what of them must not be started by being installed
+SERVICES := haproxy nginx postgresql redis-server
 
 .DEFAULT_GOAL := all
-# as many jobs at a time as there are processors, unless -j says otherwise
+.DELETE_ON_ERROR:
+
+# As many jobs at a time as there are processors, unless -j says otherwise.
 ifeq ($(findstring -j,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
 # --- flags ----------------------------------------------------------------------------------------
 
+cache := $(abspath $(DEPS_CACHE))
+
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wconversion -Wsign-conversion -Wvla \
 	-Wundef -Werror
 defines := -D_GNU_SOURCE -DREADYD_VERSION='"$(VERSION)"' -DREADYD_TLS=$(TLS)
 
-# The sanitizer build is glibc's and dynamic, everything else is a static musl program. A static PIE
-# would pay for its relocations at every start, and starting is most of what `readyd check` does.
+# The sanitizer build is glibc's and dynamic, everything else is a static musl program. It is no
+# PIE, because a static PIE relocates itself at every start, and starting is most of what
+# `readyd check` does.
 ifeq ($(SANITIZE),1)
 flavour := glibc
 out := $(BUILD)/sanitize
@@ -40,14 +47,15 @@ link_mode := -fsanitize=address,undefined
 else
 flavour := musl
 out := $(BUILD)
-CC := musl-gcc -idirafter $(DEPS_CACHE)/kernel-headers
+CC := musl-gcc -idirafter $(cache)/kernel-headers
 mode := -Os -g -ffunction-sections -fdata-sections -fno-pie -fno-unwind-tables \
 	-fno-asynchronous-unwind-tables -fstack-protector-strong
 link_mode := -static -no-pie -Wl,--gc-sections -Wl,--build-id=none
 endif
 
-# OpenSSL asks the CPU for its features before main(), by an instruction that costs tens of
-# microseconds in a virtual machine. agent/tls.c puts that off until OpenSSL is first used.
+# OpenSSL asks the processor for its features before main(), with an instruction that a virtual
+# machine has to trap and that so costs more than the rest of the start. agent/tls.c wraps the
+# function, to put that off until OpenSSL is used.
 ifeq ($(TLS)$(shell uname -m),1x86_64)
 defines += -DREADYD_DEFER_CPUID=1
 link_mode += -Wl,--wrap=OPENSSL_cpuid_setup
@@ -55,15 +63,33 @@ else
 defines += -DREADYD_DEFER_CPUID=0
 endif
 
-libs := $(abspath $(out))/libs
+libs := $(abspath $(out))/libs$(if $(filter 0,$(TLS)),-without-tls)
+CFLAGS := -std=c17 $(warnings) $(mode) $(defines) -I. -isystem $(libs)/include
+LDFLAGS := $(link_mode) -L$(libs)/lib
 # in the order in which a static link needs them
-libraries := -lcurl -lnghttp2 -lpq -lpgcommon -lpgport -lmicrohttpd \
+LIBS := -lcurl -lnghttp2 -lpq -lpgcommon -lpgport -lmicrohttpd \
 	$(if $(filter 1,$(TLS)),-lhiredis_ssl) -lhiredis -lcares -lyaml -lyyjson \
 	$(if $(filter 1,$(TLS)),-lssl -lcrypto)
 
-CFLAGS := -std=c17 $(warnings) $(mode) $(defines) -I. -isystem $(libs)/include
-LDFLAGS := $(link_mode) -L$(libs)/lib
-LIBS := $(libraries)
+# --- packages -------------------------------------------------------------------------------------
+
+# $(call require,PACKAGES) as a recipe line: installs those that are missing if we are root, and
+# otherwise prints the command that does. Servers are not started: that is what RUNLEVEL is for, and
+# masking where systemd runs.
+require = @$(call install,$(filter-out $(call installed,$1),$1))
+installed = $(shell dpkg-query -W -f='$${Package}/$${db:Status-Status}\n' $1 2>&1 | sed -n 's,/installed$$,,p')
+define install
+$(if $(strip $1),
+if [ "$$(id -u)" -ne 0 ]; then echo "sudo apt-get install -y $(strip $1)" >&2; exit 1; fi; \
+echo "installing packages: $(strip $1)"; \
+mkdir -p $(cache)/log; log=$(cache)/log/packages.log; \
+services() { [ ! -d /run/systemd/system ] || systemctl --quiet --runtime "$$1" $(SERVICES); }; \
+attempt() { DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends \
+	-o DPkg::Lock::Timeout=300 $(strip $1); }; \
+{ services mask; attempt || { apt-get update && attempt; }; status=$$?; services unmask; } \
+	>$$log 2>&1 </dev/null; \
+[ "$$status" -eq 0 ] || { tail -n 20 $$log >&2; echo "no packages, see $$log" >&2; exit 1; })
+endef
 
 # --- the program ----------------------------------------------------------------------------------
 
@@ -79,6 +105,7 @@ $(program): $(objects) $(out)/flags
 	@echo "link $@"
 	@$(CC) $(LDFLAGS) -o $@ $(objects) $(LIBS)
 else
+# The symbols stay beside it for a debugger.
 $(program): $(program).debug
 	@strip --strip-all --remove-section=.comment -o $@ $<
 
@@ -87,32 +114,38 @@ $(program).debug: $(objects) $(out)/flags
 	@$(CC) $(LDFLAGS) -o $@ $(objects) $(LIBS)
 endif
 
-$(out)/obj/%.o: %.c $(out)/flags | $(libs)/ready
+$(out)/obj/%.o: %.c $(out)/flags
 	@echo "cc $<"
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# Holds the flags of the last build: a change of them rebuilds everything.
-flags_now = $(CC) $(CFLAGS) $(LDFLAGS) $(LIBS)
-$(out)/flags: $(libs)/ready $(if $(filter-out x$(file <$(out)/flags),x$(flags_now)),FORCE)
+# What the last build was made with and of. When that changes, everything is built again.
+now = $(CC) $(CFLAGS) $(LDFLAGS) $(LIBS) $(sources)
+$(out)/flags: $(libs)/ready $(if $(subst x$(file <$(out)/flags),,x$(now)),FORCE)
 	@mkdir -p $(@D)
-	@$(file >$@,$(flags_now)):
+	@: $(file >$@,$(now))
 
 .PHONY: FORCE
 FORCE:
 
 -include $(objects:.o=.d)
 
+.PHONY: install
+install: $(program)
+	install -D -m 755 $(program) $(DESTDIR)$(PREFIX)/bin/readyd
+
 # --- the libraries --------------------------------------------------------------------------------
 
 .PHONY: deps
 deps: $(libs)/ready
 
-$(libs)/ready: deps.mk $(if $(wildcard $(DEPS_CACHE)/$(flavour)),,FORCE)
-	@:
+# Links to what is in the cache; looked at again when deps.mk has changed or the cache has gone.
+lost := $(filter-out $(wildcard $(libs)/prefix/*/lib),$(patsubst %,%/lib,$(wildcard $(libs)/prefix/*)))
+$(libs)/ready: deps.mk $(if $(lost),FORCE)
+	$(call require,$(BUILD_PACKAGES))
 	@mkdir -p $(@D)
 	+@$(MAKE) -s --no-print-directory -f deps.mk FLAVOUR=$(flavour) TLS=$(TLS) \
-		DEPS_CACHE=$(DEPS_CACHE) INTO=$(@D)
+		DEPS_CACHE=$(cache) INTO=$(@D)
 	@touch $@
 
 .PHONY: flags
@@ -121,3 +154,105 @@ flags: $(libs)/ready
 	@echo 'CFLAGS=$(subst ','\'',$(CFLAGS))'
 	@echo 'LIBS=$(LDFLAGS) $(LIBS)'
 
+# --- tests ----------------------------------------------------------------------------------------
+
+unit_helpers := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+unit_programs := $(patsubst tests/unit/%.c,$(out)/unit/%,$(wildcard tests/unit/test_*.c))
+unit_objects := $(filter-out %/agent/main.o,$(objects)) $(unit_helpers:%.c=$(out)/obj/%.o)
+
+.PHONY: unit-programs
+unit-programs: $(unit_programs)
+
+$(out)/unit/test_%: $(out)/obj/tests/unit/test_%.o $(unit_objects)
+	@echo "link $@"
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o): | test-packages
+
+-include $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.d) $(unit_helpers:%.c=$(out)/obj/%.d)
+
+.PHONY: test-packages
+test-packages:
+	$(call require,$(TEST_PACKAGES))
+
+# Both programs, and the unit tests in the sanitizers' build, whatever SANITIZE says.
+.PHONY: test-programs
+test-programs:
+	+@$(MAKE) --no-print-directory SANITIZE=0 all
+	+@$(MAKE) --no-print-directory SANITIZE=1 all unit-programs
+
+run_unit = $(patsubst tests/unit/%.c,'%=timeout 120 $(BUILD)/sanitize/unit/%',$(wildcard tests/unit/test_*.c))
+run_integration = $(foreach program,$(BUILD)/readyd $(BUILD)/sanitize/readyd, \
+	'integration of $(program)=python3 tests/integration/run.py --binary $(program)')
+run_lint = $(foreach tool,clang-format clang-tidy cppcheck checks, \
+	'$(tool)=$(MAKE) -s --no-print-directory SANITIZE=0 lint-$(tool)')
+
+.PHONY: test unit integration bench
+test: test-programs lint-packages
+	+@tests/run $(run_unit) $(run_integration) $(run_lint)
+
+unit: test-programs
+	@tests/run $(run_unit)
+
+integration: test-programs
+	@tests/run $(run_integration)
+
+bench: $(program)
+	$(call require,$(BENCH_PACKAGES))
+	@python3 tests/bench/run.py --binary $(program)
+
+# --- style ----------------------------------------------------------------------------------------
+
+formatted := $(wildcard agent/*.[ch] probes/*.[ch] tests/unit/*.[ch])
+
+.PHONY: lint lint-packages lint-clang-format lint-clang-tidy lint-cppcheck lint-checks fmt
+lint: lint-packages
+	+@tests/run $(run_lint)
+
+lint-packages:
+	$(call require,$(LINT_PACKAGES))
+
+lint-clang-format:
+	@clang-format --dry-run -Werror $(formatted)
+
+lint-clang-tidy: $(libs)/ready
+	@printf '%s\n' $(sources) | xargs -P $$(nproc) -n 1 sh -c \
+		'clang-tidy --quiet "$$0" -- -std=c17 $(subst ','\'',$(defines)) -I. -isystem $(libs)/include 2>/dev/null || \
+		{ echo "clang-tidy: $$0" >&2; exit 1; }'
+
+lint-cppcheck:
+	@cppcheck --quiet -j $$(nproc) --std=c11 --enable=warning,style,performance,portability \
+		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 -I. agent probes
+
+lint-checks: $(libs)/ready
+	@tests/checks
+
+fmt: lint-packages
+	@clang-format -i $(formatted)
+
+# --- the rest -------------------------------------------------------------------------------------
+
+.PHONY: clean distclean help
+clean:
+	rm -rf $(BUILD)
+
+# also the downloaded and built libraries
+distclean: clean
+	rm -rf $(cache)
+
+help:
+	@printf '%s\n' \
+	'make                builds build/readyd: one static program' \
+	'make install        installs it; PREFIX=/usr/local DESTDIR=' \
+	'make test           runs every test; parts of it: make unit, make integration, make lint' \
+	'make bench          measures it beside what one would use instead' \
+	'make fmt            formats the sources' \
+	'make deps           builds the libraries only' \
+	'make flags          prints the flags that the sources are compiled with' \
+	'make clean          removes build/; make distclean the libraries in the cache too' \
+	'' \
+	'TLS=0               without TLS: a quarter of the size' \
+	'SANITIZE=1          build/sanitize/readyd, with the address and undefined behaviour sanitizers' \
+	'BUILD=DIR           builds in DIR instead of build/' \
+	'DEPS_CACHE=DIR      keeps the libraries there instead of in ~/.cache/readyd'
