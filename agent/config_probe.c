@@ -12,23 +12,46 @@ enum { NAME_MAX_LEN = 63, FIELDS_MAX = 96, CANDIDATES_MAX = 2 * FIELDS_MAX, MASK
 
 /* Kubernetes' names, defaults and limits; the whole-second rule alone is not kept. */
 const struct field probe_common_fields[] = {
-	{.name = "initialDelaySeconds", .kind = FIELD_SECONDS, PROBE_FIELD(initial_delay_us),
-	 .fallback = "0", .minimum = 0, .maximum = 86400,
+	{.name = "initialDelaySeconds",
+	 .kind = FIELD_SECONDS,
+	 PROBE_FIELD(initial_delay_us),
+	 .fallback = "0",
+	 .minimum = 0,
+	 .maximum = 86400,
 	 .help = "how long after the start the first run is"},
-	{.name = "periodSeconds", .kind = FIELD_SECONDS, PROBE_FIELD(period_us),
-	 .fallback = "10", .minimum = 0.01, .maximum = 86400,
+	{.name = "periodSeconds",
+	 .kind = FIELD_SECONDS,
+	 PROBE_FIELD(period_us),
+	 .fallback = "10",
+	 .minimum = 0.01,
+	 .maximum = 86400,
 	 .help = "from the start of a run to the start of the next"},
-	{.name = "timeoutSeconds", .kind = FIELD_SECONDS, PROBE_FIELD(timeout_us),
-	 .fallback = "1", .minimum = 0.001, .maximum = 3600,
+	{.name = "timeoutSeconds",
+	 .kind = FIELD_SECONDS,
+	 PROBE_FIELD(timeout_us),
+	 .fallback = "1",
+	 .minimum = 0.001,
+	 .maximum = 3600,
 	 .help = "how long a run may take as a whole"},
-	{.name = "successThreshold", .kind = FIELD_INTEGER, PROBE_FIELD(success_threshold),
-	 .fallback = "1", .minimum = 1, .maximum = 1000000,
+	{.name = "successThreshold",
+	 .kind = FIELD_INTEGER,
+	 PROBE_FIELD(success_threshold),
+	 .fallback = "1",
+	 .minimum = 1,
+	 .maximum = 1000000,
 	 .help = "how many passes in a row make it pass; 1 except under readiness"},
-	{.name = "failureThreshold", .kind = FIELD_INTEGER, PROBE_FIELD(failure_threshold),
-	 .fallback = "3", .minimum = 1, .maximum = 1000000,
+	{.name = "failureThreshold",
+	 .kind = FIELD_INTEGER,
+	 PROBE_FIELD(failure_threshold),
+	 .fallback = "3",
+	 .minimum = 1,
+	 .maximum = 1000000,
 	 .help = "how many failures in a row make it fail"},
-	{.name = "terminationGracePeriodSeconds", .kind = FIELD_SECONDS,
-	 PROBE_FIELD(termination_grace_period_us), .minimum = 1, .maximum = 86400,
+	{.name = "terminationGracePeriodSeconds",
+	 .kind = FIELD_SECONDS,
+	 PROBE_FIELD(termination_grace_period_us),
+	 .minimum = 1,
+	 .maximum = 86400,
 	 .help = "accepted from a pod spec, without effect"},
 	{.name = NULL},
 };
@@ -42,7 +65,8 @@ const char *role_name(enum role role)
 
 bool probe_name_is_good(const char *name)
 {
-	size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+	size_t len =
+		strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
 
 	for (enum role role = 0; role < ROLE_COUNT; role++) {
 		if (strcmp(name, role_name(role)) == 0)
@@ -131,8 +155,9 @@ static void fault_unknown(const struct plan *plan, const struct node *member,
 	const char *owner = plan->type ? plan->type->name : plan->name;
 
 	if (meant)
-		faults_add_key(plan->faults, member, "unknown setting \"%.60s\" of %s, did you mean %s?",
-			       member->key, owner, meant);
+		faults_add_key(plan->faults, member,
+			       "unknown setting \"%.60s\" of %s, did you mean %s?", member->key,
+			       owner, meant);
 	else
 		faults_add_key(plan->faults, member,
 			       "unknown setting \"%.60s\" of %s; see readyd config fields",
@@ -173,8 +198,8 @@ static void fault_target(const struct plan *plan, const char *text)
 	const char *meant = NULL;
 
 	for (size_t i = 0; i < count && end < expected + sizeof(expected); i++)
-		end += snprintf(end, (size_t)(expected + sizeof(expected) - end), "%s%s:",
-				i > 0 ? ", " : "", names[i]);
+		end += snprintf(end, (size_t)(expected + sizeof(expected) - end),
+				"%s%s:", i > 0 ? ", " : "", names[i]);
 	if (len == 0 || len >= sizeof(scheme) || strncmp(text + len, "://", 3) != 0) {
 		faults_add(plan->faults, plan->target,
 			   "the target of %s is no URL, expected one that begins with one of %s",

@@ -246,8 +246,11 @@ static int assign_value(const struct field *field, bool as_file, void *structure
 static void set_default(const struct field *field, void *structure)
 {
 	/* A variable's node, so that a list's default may be several texts with commas. */
-	struct node node = {.kind = NODE_SCALAR, .quoted = true, .text = field->fallback,
-			    .origin = "default", .variable = field->name};
+	struct node node = {.kind = NODE_SCALAR,
+			    .quoted = true,
+			    .text = field->fallback,
+			    .origin = "default",
+			    .variable = field->name};
 	struct faults faults = {0};
 
 	memset(place(field, structure), 0, kind_size(field->kind));

@@ -13,17 +13,17 @@ struct node;
 struct faults;
 
 enum field_kind {
-	FIELD_TEXT,	    /* char *                 a text; NULL = not set */
-	FIELD_SECRET,	    /* struct secret          a text, also as NAMEFile; masked everywhere */
-	FIELD_BOOLEAN,	    /* bool                   true/false, yes/no, on/off */
-	FIELD_INTEGER,	    /* int64_t                within minimum..maximum */
-	FIELD_NUMBER,	    /* double                 within minimum..maximum */
-	FIELD_SECONDS,	    /* int64_t microseconds   seconds with decimals, also 500ms, 2s, 1m, 1h */
-	FIELD_CHOICE,	    /* int                    index into choices */
-	FIELD_TEXT_LIST,    /* struct text_list       a list; a single scalar is a list of one */
-	FIELD_COMMAND,	    /* struct text_list       a list; a scalar is split at spaces, quotes kept
+	FIELD_TEXT,      /* char *                 a text; NULL = not set */
+	FIELD_SECRET,    /* struct secret          a text, also as NAMEFile; masked everywhere */
+	FIELD_BOOLEAN,   /* bool                   true/false, yes/no, on/off */
+	FIELD_INTEGER,   /* int64_t                within minimum..maximum */
+	FIELD_NUMBER,    /* double                 within minimum..maximum */
+	FIELD_SECONDS,   /* int64_t microseconds   seconds with decimals, also 500ms, 2s, 1m, 1h */
+	FIELD_CHOICE,    /* int                    index into choices */
+	FIELD_TEXT_LIST, /* struct text_list       a list; a single scalar is a list of one */
+	FIELD_COMMAND,   /* struct text_list       a list; a scalar is split at spaces, quotes kept
 			     *                        together, no shell */
-	FIELD_PAIR_LIST,    /* struct pair_list       a map NAME: VALUE, or Kubernetes' list of
+	FIELD_PAIR_LIST, /* struct pair_list       a map NAME: VALUE, or Kubernetes' list of
 			     *                        {name:, value:}, or scalars "NAME: VALUE" */
 	FIELD_STATUS_RANGES, /* struct status_ranges  "200-299,301", a number, or a list of these */
 };
@@ -32,11 +32,11 @@ enum field_kind {
 struct field {
 	const char *name; /* Kubernetes' word where it has one, camelCase */
 	enum field_kind kind;
-	size_t offset;	      /* of the value in the structure */
-	const char *fallback; /* the default, spelt as in the file; NULL = zero or not set */
-	double minimum, maximum; /* for numbers (seconds in seconds); both 0 = any */
+	size_t offset;              /* of the value in the structure */
+	const char *fallback;       /* the default, spelt as in the file; NULL = zero or not set */
+	double minimum, maximum;    /* for numbers (seconds in seconds); both 0 = any */
 	const char *const *choices; /* FIELD_CHOICE: ends with NULL */
-	const char *help;	    /* one line without a full stop */
+	const char *help;           /* one line without a full stop */
 };
 
 /* A text that must not be shown, or the file that holds it. Both NULL = not set. */

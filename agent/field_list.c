@@ -44,8 +44,8 @@ static void *grow(void **items, size_t *count, size_t size)
 static bool append_text(struct text_list *list, const char *text, size_t len)
 {
 	void *items = list->items;
-	char *copy = strndup(text, len), **item = copy ? grow(&items, &list->count, sizeof(copy))
-						       : NULL;
+	char *copy = strndup(text, len),
+	     **item = copy ? grow(&items, &list->count, sizeof(copy)) : NULL;
 
 	list->items = items;
 	if (!item) {
@@ -176,7 +176,8 @@ int command_assign(struct text_list *list, const struct field *field, const stru
 	int result;
 
 	if (value->kind == NODE_MAP) {
-		faults_add(faults, value, "%s must be a list such as [/app/check, --fast], found a map",
+		faults_add(faults, value,
+			   "%s must be a list such as [/app/check, --fast], found a map",
 			   field->name);
 		return -1;
 	}
@@ -259,9 +260,10 @@ static int add_pair_item(struct pair_list *list, const struct field *field, cons
 
 	for (const struct node *member = item->first_child; member; member = member->next) {
 		if (member != name && member != value) {
-			faults_add_key(faults, member,
-				       "unknown key \"%.40s\" in an item of %s, expected name and value",
-				       member->key, field->name);
+			faults_add_key(
+				faults, member,
+				"unknown key \"%.40s\" in an item of %s, expected name and value",
+				member->key, field->name);
 			return -1;
 		}
 	}
@@ -390,8 +392,8 @@ int status_ranges_assign(struct status_ranges *ranges, const struct field *field
 	if (value->kind == NODE_SCALAR)
 		return add_ranges(ranges, field, value, faults);
 	if (value->kind == NODE_MAP) {
-		faults_add(faults, value, "%s must be statuses such as \"200-299,301\", found a map",
-			   field->name);
+		faults_add(faults, value,
+			   "%s must be statuses such as \"200-299,301\", found a map", field->name);
 		return -1;
 	}
 	for (const struct node *item = value->first_child; item; item = item->next) {

@@ -1,23 +1,10 @@
 #include "agent/tree.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <yaml.h>
 
-enum {
-	BLOCK_SIZE = 256 * 1024,
-	FILE_SIZE_MAX = 4 * 1024 * 1024,
-	DEPTH_MAX = 32,
-	NODES_MAX = 400000,
-};
+enum { BLOCK_SIZE = 256 * 1024 };
 
 /* ---- memory ----
  * Blocks that are mapped and unmapped as a whole, because a configuration of ten thousand probes makes
@@ -31,13 +18,12 @@ struct block {
 struct tree {
 	struct block *blocks;
 	struct node *root;
-	size_t node_count; /* read from YAML */
 };
 
 static struct block *block_map(size_t size)
 {
-	struct block *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				   -1, 0);
+	struct block *block =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (block == MAP_FAILED)
 		return NULL;
@@ -76,7 +62,7 @@ const char *tree_text(struct tree *tree, const char *text, size_t len)
 	return copy;
 }
 
-static struct node *node_create(struct tree *tree, enum node_kind kind, const char *origin)
+struct node *tree_node(struct tree *tree, enum node_kind kind, const char *origin)
 {
 	struct node *node = tree_alloc(tree, sizeof(*node));
 
@@ -96,7 +82,7 @@ struct tree *tree_create(void)
 		return NULL;
 	tree = tree_alloc(&first, sizeof(*tree));
 	*tree = first;
-	tree->root = node_create(tree, NODE_MAP, NULL);
+	tree->root = tree_node(tree, NODE_MAP, NULL);
 	return tree;
 }
 
@@ -115,6 +101,11 @@ void tree_destroy(struct tree *tree)
 struct node *tree_root(struct tree *tree)
 {
 	return tree->root;
+}
+
+void tree_set_root(struct tree *tree, struct node *root)
+{
+	tree->root = root;
 }
 
 /* ---- nodes ---- */
@@ -170,10 +161,10 @@ static void put_member(struct node *map, struct node *child)
 	node_append(map, child);
 }
 
-static struct node *create_member(struct tree *tree, enum node_kind kind,
-			       const char *key, const char *origin, const char *variable)
+static struct node *create_member(struct tree *tree, enum node_kind kind, const char *key,
+				  const char *origin, const char *variable)
 {
-	struct node *node = node_create(tree, kind, tree_text(tree, origin, strlen(origin)));
+	struct node *node = tree_node(tree, kind, tree_text(tree, origin, strlen(origin)));
 
 	if (!node || !node->origin)
 		return NULL;

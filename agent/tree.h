@@ -16,10 +16,10 @@ enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 /* Owned by the tree. Members of a map keep their order and carry their `key`. */
 struct node {
 	enum node_kind kind;
-	const char *key;      /* of a map's member; NULL otherwise */
-	const char *text;     /* of a scalar, ${VAR} filled in */
-	bool quoted;	      /* the scalar was quoted, so "yes" and "5" are texts and null is too */
-	const char *origin;   /* "readyd.yaml", "environment", "command line" */
+	const char *key;    /* of a map's member; NULL otherwise */
+	const char *text;   /* of a scalar, ${VAR} filled in */
+	bool quoted;        /* the scalar was quoted, so "yes" and "5" are texts and null is too */
+	const char *origin; /* "readyd.yaml", "environment", "command line" */
 	const char *variable; /* the variable's or option's name when it did not come from a file */
 	unsigned line, column; /* of the value, counted from 1; 0 when it is not from a file */
 	unsigned key_line, key_column; /* of the key, likewise */
@@ -75,11 +75,18 @@ int tree_read_yaml(struct tree *tree, const char *origin, const char *text, size
 int tree_read_file(struct tree *tree, const char *path, struct faults *faults);
 
 /* Fills in ${VAR}, ${VAR:-default}, ${VAR-default}, ${VAR:?message}, ${VAR?message}, ${VAR:+text},
- * ${VAR+text}, $VAR and $$ as Compose does, in every scalar that came from a file. */
-void tree_interpolate(struct tree *tree, struct faults *faults);
+ * ${VAR+text}, $VAR and $$ as Compose does, in every scalar that came from a file. `environment` is as
+ * environ(7). What is filled in is text for good: neither YAML nor variables are looked for in it. */
+void tree_interpolate(struct tree *tree, char *const *environment, struct faults *faults);
 
 /* Copies text into the tree; NULL when out of memory. */
 const char *tree_text(struct tree *tree, const char *text, size_t len);
+
+/* An empty node that is in no map or list yet; `origin` is kept as it is. NULL when out of memory. */
+struct node *tree_node(struct tree *tree, enum node_kind kind, const char *origin);
+
+/* Puts another root, a map, in the place of the tree's. */
+void tree_set_root(struct tree *tree, struct node *root);
 
 /* The member of a map, or NULL; NULL too when `map` is NULL or no map. */
 struct node *node_member(const struct node *map, const char *key);
