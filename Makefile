@@ -20,9 +20,10 @@ SERVICES := haproxy nginx postgresql redis-server
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SUFFIXES:
 
-# As many jobs at a time as there are processors, unless -j says otherwise.
-ifeq ($(findstring -j,$(MAKEFLAGS)),)
+# As many jobs at a time as there are processors.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
@@ -76,19 +77,18 @@ LIBS := -lcurl -lnghttp2 -lpq -lpgcommon -lpgport -lmicrohttpd \
 # $(call require,PACKAGES) as a recipe line: installs those that are missing if we are root, and
 # otherwise prints the command that does. Servers are not started: that is what RUNLEVEL is for, and
 # masking where systemd runs.
-require = @$(call install,$(filter-out $(call installed,$1),$1))
 installed = $(shell dpkg-query -W -f='$${Package}/$${db:Status-Status}\n' $1 2>&1 | sed -n 's,/installed$$,,p')
+require = @missing='$(strip $(filter-out $(call installed,$1),$1))'; [ -z "$$missing" ] || { $(install); }
 define install
-$(if $(strip $1),
-if [ "$$(id -u)" -ne 0 ]; then echo "sudo apt-get install -y $(strip $1)" >&2; exit 1; fi; \
-echo "installing packages: $(strip $1)"; \
+[ "$$(id -u)" -eq 0 ] || { echo "sudo apt-get install -y $$missing" >&2; exit 1; }; \
+echo "installing packages: $$missing"; \
 mkdir -p $(cache)/log; log=$(cache)/log/packages.log; \
 services() { [ ! -d /run/systemd/system ] || systemctl --quiet --runtime "$$1" $(SERVICES); }; \
 attempt() { DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends \
-	-o DPkg::Lock::Timeout=300 $(strip $1); }; \
+	-o DPkg::Lock::Timeout=300 $$missing; }; \
 { services mask; attempt || { apt-get update && attempt; }; status=$$?; services unmask; } \
-	>$$log 2>&1 </dev/null; \
-[ "$$status" -eq 0 ] || { tail -n 20 $$log >&2; echo "no packages, see $$log" >&2; exit 1; })
+	>"$$log" 2>&1 </dev/null; \
+[ "$$status" -eq 0 ] || { tail -n 20 "$$log" >&2; echo "not installed; log: $$log" >&2; exit 1; }
 endef
 
 # --- the program ----------------------------------------------------------------------------------
@@ -158,14 +158,19 @@ flags: $(libs)/ready
 
 unit_helpers := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 unit_programs := $(patsubst tests/unit/%.c,$(out)/unit/%,$(wildcard tests/unit/test_*.c))
-unit_objects := $(filter-out %/agent/main.o,$(objects)) $(unit_helpers:%.c=$(out)/obj/%.o)
+unit_archive := $(out)/unit/readyd.a
 
 .PHONY: unit-programs
 unit-programs: $(unit_programs)
 
-$(out)/unit/test_%: $(out)/obj/tests/unit/test_%.o $(unit_objects)
-	@echo "link $@"
+# An archive, so that a test program takes what it needs of the program, and may define the rest.
+$(unit_archive): $(filter-out %/agent/main.o,$(objects)) $(unit_helpers:%.c=$(out)/obj/%.o)
 	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(out)/unit/test_%: $(out)/obj/tests/unit/test_%.o $(unit_archive)
+	@echo "link $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 $(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o): | test-packages
