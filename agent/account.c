@@ -111,8 +111,8 @@ int account_find(const char *text, struct account *account, struct error *error)
 	char user[NAME_SIZE], name[NAME_SIZE];
 
 	if (user_len == 0 || user_len >= sizeof(user))
-		return error_set(error, "\"%s\" is no user, expected a name or number, or user:group",
-				 text);
+		return error_set(
+		    error, "\"%s\" is no user, expected a name or number, or user:group", text);
 	memcpy(user, text, user_len);
 	user[user_len] = '\0';
 	*account = (struct account){0};

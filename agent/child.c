@@ -18,7 +18,7 @@ enum { GROUP_BUCKETS = 256 };
 /* A started process with its group: in a bucket while the process runs, then among the dying until the
  * last process of the group is gone. */
 struct child_group {
-	pid_t pid; /* of the process and of its group */
+	pid_t pid;           /* of the process and of its group */
 	struct child *child; /* NULL = abandoned */
 	struct child_group *next;
 };
@@ -27,6 +27,7 @@ static struct child_group *running[GROUP_BUCKETS];
 static struct child_group *dying;
 static size_t group_count;
 static unsigned long descriptor_limit; /* for children; 0 = ours */
+static struct loop *reaping_loop;
 
 /* ---- groups ---- */
 
@@ -123,6 +124,8 @@ static void on_sigchld(void *owner, int signal_number)
 
 int child_init(struct loop *loop, struct error *error)
 {
+	if (loop == reaping_loop)
+		return 0;
 	if (launch_init() < 0)
 		return error_set(error, "cannot prepare to start processes: %s", strerror(errno));
 	/* Whoever ignores it has his children reaped by the kernel, and we may have inherited that. */
@@ -130,6 +133,7 @@ int child_init(struct loop *loop, struct error *error)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
 	    loop_signal_set(loop, SIGCHLD, on_sigchld, NULL) < 0)
 		return error_set(error, "cannot prepare to reap processes: %s", strerror(errno));
+	reaping_loop = loop;
 	return 0;
 }
 
@@ -208,6 +212,8 @@ void child_shutdown(int64_t wait_us)
 	int64_t end_us = clock_monotonic_us() + wait_us;
 	sigset_t ended;
 
+	if (!reaping_loop)
+		return;
 	sigemptyset(&ended);
 	sigaddset(&ended, SIGCHLD);
 	abandon_all();
@@ -225,4 +231,5 @@ void child_shutdown(int64_t wait_us)
 		forget_list(&running[i]);
 	forget_list(&dying);
 	launch_shutdown();
+	reaping_loop = NULL;
 }

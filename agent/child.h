@@ -16,8 +16,8 @@ struct child_command {
 	char *const *argv; /* ends with NULL; argv[0] without a slash is looked up in the PATH of
 			    * `environment`, a relative one is relative to `directory` */
 	char *const *environment; /* ends with NULL; NULL = our own */
-	const char *directory;	  /* NULL = ours */
-	const char *user;	  /* "name", "name:group", "uid" or "uid:gid"; NULL = ours */
+	const char *directory; /* NULL = ours */
+	const char *user; /* "name", "name:group", "uid" or "uid:gid"; NULL = ours */
 };
 
 struct child_group;
@@ -30,7 +30,7 @@ struct child {
 	 * owner or start the next child. */
 	void (*on_exit)(struct child *child, int status);
 	void *owner;
-	pid_t pid;		   /* 0 = idle */
+	pid_t pid; /* 0 = idle */
 	struct child_group *group; /* child.c's own */
 };
 

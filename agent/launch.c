@@ -65,23 +65,26 @@ static bool has_close_range;
 
 /* ---- in the child: system calls and its own stack only, for it shares our memory ---- */
 
-static void set_up_descriptors(void)
+static int set_up_descriptors(void)
 {
 	/* Out of the way of 0 to 2 first, should they be among them. */
 	int input_fd = fcntl(launch->input_fd, F_DUPFD, STDERR_FILENO + 1);
 	int output_fd = fcntl(launch->output_fd, F_DUPFD, STDERR_FILENO + 1);
 
+	if (input_fd < 0 || output_fd < 0)
+		return -1;
 	dup2(input_fd, STDIN_FILENO);
 	dup2(output_fd, STDOUT_FILENO);
 	dup2(output_fd, STDERR_FILENO);
 	if (launch->highest_fd < 0) {
 		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
-		return;
+		return 0;
 	}
 	close(input_fd);
 	close(output_fd);
 	for (int fd = STDERR_FILENO + 1; fd <= launch->highest_fd; fd++)
 		close(fd);
+	return 0;
 }
 
 static void set_up_signals(void)
@@ -160,7 +163,8 @@ static int become_program(void *argument)
 
 	(void)argument;
 	setsid();
-	set_up_descriptors();
+	if (set_up_descriptors() < 0)
+		fail(STEP_PROGRAM);
 	set_up_signals();
 	set_up_limits();
 	if (set_up_user() < 0)
@@ -223,9 +227,10 @@ static void explain_interpreter(int directory_fd, struct error *error)
 				  ? ", because the line ends as on Windows"
 				  : "");
 	} else {
-		error_set(error,
-			  "cannot start %.100s: the dynamic loader it was linked for does not exist",
-			  name);
+		error_set(
+			error,
+			"cannot start %.100s: the dynamic loader it was linked for does not exist",
+			name);
 	}
 }
 
@@ -269,7 +274,8 @@ static void explain_program(int error_number, struct error *error)
 		else if (error_number == ENOTDIR)
 			why = "a part of its path is not a directory";
 		else if (error_number == ENOEXEC)
-			why = "it is neither a program for this machine nor a script with a #! line";
+			why = "it is neither a program for this machine nor a script with a #! "
+			      "line";
 		error_set(error, "cannot start %.100s: %s", command->argv[0], why);
 	}
 	if (directory_fd >= 0)
