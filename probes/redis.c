@@ -12,57 +12,17 @@
 #include <hiredis/async.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/dial.h"
-#include "agent/field.h"
 #include "agent/loop.h"
 #include "agent/tls.h"
-#include "agent/url.h"
+#include "probes/redis_settings.h"
+#include "probes/redis_text.h"
 
-enum {
-	DEFAULT_PORT = 6379,
-	DATABASE_MAX = 99999999,
-	RECEIVED_MAX = 64 * 1024,
-	STEPS_MAX = 7,
-	QUOTE_SIZE = 100,
-	INFO_VALUE_SIZE = 64,
-};
-
-enum wanted_role { WANTED_ANY, WANTED_PRIMARY, WANTED_REPLICA };
-
-struct redis_conf {
-	struct secret url;
-	char *host;
-	int64_t port; /* 0 = not set */
-	char *unix_socket;
-	char *user;
-	struct secret password;
-	int64_t database;
-	bool tls;
-	int role; /* enum wanted_role */
-	bool require_replica_link;
-	bool cluster;
-	char *key_present;
-	char *key_absent;
-	int64_t warn_above_us;
-	struct tls_settings tls_settings;
-};
-
-/* Where to connect and as whom: the URL and the settings put together. Texts belong to `url` or to the
- * conf. */
-struct endpoint {
-	struct url url;
-	const char *host;
-	unsigned short port;
-	const char *unix_socket; /* instead of host and port; may be NULL */
-	const char *user;	 /* may be NULL */
-	int64_t database;
-	bool tls;
-};
+enum { RECEIVED_MAX = 64 * 1024, STEPS_MAX = 7, FOUND_SIZE = 64 };
 
 struct redis_kept {
 	struct tls_context *tls_context;
@@ -70,10 +30,10 @@ struct redis_kept {
 
 struct redis_state;
 
-/* A command that was sent and waits for its answer. */
+/* A command and what becomes of its answer. */
 struct step {
-	const char *command;	/* for messages */
-	const char *permission; /* what an access list must have for it */
+	const char *command;    /* for messages: "CLUSTER INFO" */
+	const char *permission; /* what an access list must have for it: "+cluster|info" */
 	/* Judges an answer that is no error. False after it has finished the run. */
 	bool (*on_answer)(struct redis_state *state, const redisReply *reply);
 };
@@ -81,298 +41,45 @@ struct step {
 struct redis_state {
 	struct probe_run *run;
 	int64_t started_us;
-	struct endpoint endpoint;
-	char *password; /* may be NULL */
+	struct redis_endpoint endpoint;
 	struct dial dial;
 	struct loop_io io;
 	int fd;
 	struct tls *tls;
 	redisAsyncContext *session;
-	const struct step *steps[STEPS_MAX];
+	const struct step *steps[STEPS_MAX]; /* in the order sent */
 	size_t asked, answered;
-	bool wants_write;	/* hiredis has something to send */
-	bool write_wants_read;	/* TLS must read before it can go on writing */
-	bool read_wants_write;	/* TLS must write before it can go on reading */
-	bool write_failed;	/* the peer takes no more; what it has sent is still to be read */
-	bool array_refused;
 	size_t received_len;
 	unsigned char first_byte;
-	bool certificate_ends_soon;
+	bool wants_write;      /* hiredis has something to send */
+	bool write_wants_read; /* TLS must read before it can go on writing */
+	bool read_wants_write; /* TLS must write before it can go on reading */
+	bool write_failed;     /* the peer takes no more; what it has sent is still to be read */
+	bool array_refused;
 };
-
-/* ---- settings ---- */
-
-static const char *const roles[] = {[WANTED_ANY] = "any",
-				    [WANTED_PRIMARY] = "primary",
-				    [WANTED_REPLICA] = "replica",
-				    NULL};
-
-static const struct field redis_fields[] = {
-	{.name = "url",
-	 .kind = FIELD_SECRET,
-	 .offset = offsetof(struct redis_conf, url),
-	 .help = "redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, or "
-		 "redis+unix:///PATH?db=DATABASE"},
-	{.name = "host",
-	 .kind = FIELD_TEXT,
-	 .offset = offsetof(struct redis_conf, host),
-	 .help = "name or address, instead of url (default: 127.0.0.1)"},
-	{.name = "port",
-	 .kind = FIELD_INTEGER,
-	 .offset = offsetof(struct redis_conf, port),
-	 .minimum = 1,
-	 .maximum = 65535,
-	 .help = "port at host (default: 6379)"},
-	{.name = "unixSocket",
-	 .kind = FIELD_TEXT,
-	 .offset = offsetof(struct redis_conf, unix_socket),
-	 .help = "path of a unix socket, instead of url and host"},
-	{.name = "user",
-	 .kind = FIELD_TEXT,
-	 .offset = offsetof(struct redis_conf, user),
-	 .help = "user of the access list; wins over the one in url"},
-	{.name = "password",
-	 .kind = FIELD_SECRET,
-	 .offset = offsetof(struct redis_conf, password),
-	 .help = "password; wins over the one in url"},
-	{.name = "database",
-	 .kind = FIELD_INTEGER,
-	 .offset = offsetof(struct redis_conf, database),
-	 .maximum = DATABASE_MAX,
-	 .help = "database to select; wins over the one in url unless it is 0"},
-	{.name = "tls",
-	 .kind = FIELD_BOOLEAN,
-	 .offset = offsetof(struct redis_conf, tls),
-	 .help = "speak TLS, as rediss:// does"},
-	{.name = "role",
-	 .kind = FIELD_CHOICE,
-	 .offset = offsetof(struct redis_conf, role),
-	 .fallback = "any",
-	 .choices = roles,
-	 .help = "wanted role; a replica must also have its link up and its copy complete"},
-	{.name = "requireReplicaLink",
-	 .kind = FIELD_BOOLEAN,
-	 .offset = offsetof(struct redis_conf, require_replica_link),
-	 .help = "whatever the wanted role: if it is a replica, its link must be up and its copy "
-		 "complete"},
-	{.name = "cluster",
-	 .kind = FIELD_BOOLEAN,
-	 .offset = offsetof(struct redis_conf, cluster),
-	 .help = "cluster_state must be ok"},
-	{.name = "keyPresent",
-	 .kind = FIELD_TEXT,
-	 .offset = offsetof(struct redis_conf, key_present),
-	 .help = "a key that must exist"},
-	{.name = "keyAbsent",
-	 .kind = FIELD_TEXT,
-	 .offset = offsetof(struct redis_conf, key_absent),
-	 .help = "a key that must not exist, for example a switch for maintenance"},
-	{.name = "warnAboveSeconds",
-	 .kind = FIELD_SECONDS,
-	 .offset = offsetof(struct redis_conf, warn_above_us),
-	 .help = "warn when the whole run took longer (0: never)"},
-	TLS_FIELDS(struct redis_conf, tls_settings),
-	{.name = NULL},
-};
-
-/* A number up to the end of the text or of the query parameter. */
-static int parse_database(const char *text, int64_t *ret_database, struct error *error)
-{
-	size_t len = strspn(text, "0123456789");
-
-	if (len == 0 || len > 8 || (text[len] != '\0' && text[len] != '&'))
-		return error_set(error, "the database in a Redis URL must be a number, as in "
-					"redis://host:6379/3 or redis+unix:///run/redis.sock?db=3");
-	*ret_database = strtoll(text, NULL, 10);
-	return 0;
-}
-
-/* The value of `db` in a query; NULL if there is none. Other parameters are meant for the
- * application's own client, whose URL we are often given. */
-static const char *query_database(const char *query)
-{
-	while (query) {
-		if (strncmp(query, "db=", 3) == 0)
-			return query + 3;
-		query = strchr(query, '&');
-		if (query)
-			query++;
-	}
-	return NULL;
-}
-
-static int take_unix_url(struct endpoint *endpoint, struct error *error)
-{
-	char *path = endpoint->url.path;
-
-	if (endpoint->url.host || url_decode(path) < 0 || path[0] == '\0' || path[1] == '\0')
-		return error_set(error, "the URL of a unix socket has three slashes before its path, "
-					"as in redis+unix:///run/redis.sock");
-	endpoint->unix_socket = path;
-	return 0;
-}
-
-static int take_url(struct endpoint *endpoint, const struct redis_conf *conf, const char *text,
-		    struct error *error)
-{
-	struct url *url = &endpoint->url;
-	int64_t database = 0;
-	const char *db;
-
-	if (url_parse(url, text, error) < 0)
-		return -1;
-	db = query_database(url->query);
-	if (db && parse_database(db, &database, error) < 0)
-		return -1;
-	if (strcmp(url->scheme, "redis+unix") == 0) {
-		if (take_unix_url(endpoint, error) < 0)
-			return -1;
-	} else if (strlen(url->path) > 1 && parse_database(url->path + 1, &database, error) < 0) {
-		return -1;
-	}
-	if (strcmp(url->scheme, "rediss") == 0 || strcmp(url->scheme, "valkeys") == 0)
-		endpoint->tls = true;
-	if (url->host)
-		endpoint->host = url->host;
-	if (url->port != 0)
-		endpoint->port = url->port;
-	if (!conf->user && url->user && url->user[0] != '\0')
-		endpoint->user = url->user;
-	if (conf->database == 0)
-		endpoint->database = database;
-	return 0;
-}
-
-static void endpoint_clear(struct endpoint *endpoint)
-{
-	url_free(&endpoint->url);
-	*endpoint = (struct endpoint){0};
-}
-
-/* Puts the settings and the URL (may be NULL) together. To be cleared whatever is returned. */
-static int endpoint_set(struct endpoint *endpoint, const struct redis_conf *conf,
-			const char *url_text, struct error *error)
-{
-	*endpoint = (struct endpoint){
-		.host = conf->host ? conf->host : "127.0.0.1",
-		.port = conf->port != 0 ? (unsigned short)conf->port : DEFAULT_PORT,
-		.unix_socket = conf->unix_socket,
-		.user = conf->user,
-		.database = conf->database,
-		.tls = conf->tls,
-	};
-	if (url_text && take_url(endpoint, conf, url_text, error) < 0)
-		return -1;
-	if (endpoint->tls && endpoint->unix_socket)
-		return error_set(error, "Redis speaks no TLS over a unix socket");
-	if (endpoint->tls && !READYD_TLS)
-		return error_set(error, TLS_UNAVAILABLE_SENTENCE);
-	return 0;
-}
-
-static int redis_check(void *conf_pointer, bool kubernetes_form, struct error *error)
-{
-	const struct redis_conf *conf = conf_pointer;
-	bool has_url = secret_is_set(&conf->url);
-	struct endpoint endpoint;
-	int result;
-
-	(void)kubernetes_form;
-	if (has_url && (conf->host || conf->port != 0 || conf->unix_socket))
-		return error_set(error, "url already says where to connect: leave out host, port and "
-					"unixSocket, or leave out url");
-	if (conf->unix_socket && (conf->host || conf->port != 0))
-		return error_set(error, "unixSocket already says where to connect: leave out host "
-					"and port, or leave out unixSocket");
-	if (!has_url && !conf->host && conf->port == 0 && !conf->unix_socket)
-		return error_set(error, "one of url, host, port and unixSocket is needed");
-	result = endpoint_set(&endpoint, conf, conf->url.value, error);
-	endpoint_clear(&endpoint);
-	return result;
-}
-
-static void redis_describe(const void *conf_pointer, char *text, size_t size)
-{
-	const struct redis_conf *conf = conf_pointer;
-	const char *user = conf->user ? conf->user : "";
-	const char *at = conf->user ? "@" : "";
-	const char *host = conf->host ? conf->host : "127.0.0.1";
-	bool bracketed = strchr(host, ':') && host[0] != '[';
-	char database[32] = "";
-
-	if (conf->database != 0)
-		snprintf(database, sizeof(database), "%s%" PRId64, conf->unix_socket ? "?db=" : "/",
-			 conf->database);
-	if (conf->url.value)
-		url_mask(conf->url.value, text, size);
-	else if (conf->url.file)
-		snprintf(text, size, "the Redis URL in %s", conf->url.file);
-	else if (conf->unix_socket)
-		snprintf(text, size, "redis+unix://%s%s%s%s", user, at, conf->unix_socket,
-			 database);
-	else
-		snprintf(text, size, "redis%s://%s%s%s%s%s:%" PRId64 "%s", conf->tls ? "s" : "",
-			 user, at, bracketed ? "[" : "", host, bracketed ? "]" : "",
-			 conf->port != 0 ? conf->port : DEFAULT_PORT, database);
-}
 
 /* ---- answers ---- */
 
-/* Copies the first line of what a server said, for people: cut, without control characters, and not
- * at all if our password is in it. */
-static void quote(const struct redis_state *state, const char *text, char *quoted, size_t size)
-{
-	size_t len = 0;
-
-	if (state->password && state->password[0] != '\0' && strstr(text, state->password)) {
-		snprintf(quoted, size, "(not shown: the password is in it)");
-		return;
-	}
-	for (; *text && *text != '\r' && *text != '\n' && len + 1 < size; text++)
-		quoted[len++] = *text >= ' ' && *text <= '~' ? *text : '?';
-	quoted[len] = '\0';
-}
-
-/* Finds "NAME:VALUE" among the lines of INFO or CLUSTER INFO and copies the value; "" when there is no
- * such line. */
-static void info_value(const char *text, const char *name, char *value, size_t size)
-{
-	size_t name_len = strlen(name);
-	size_t len = 0;
-
-	while (text && (strncmp(text, name, name_len) != 0 || text[name_len] != ':')) {
-		text = strchr(text, '\n');
-		if (text)
-			text++;
-	}
-	if (text) {
-		for (text += name_len + 1; *text && *text != '\r' && *text != '\n'; text++) {
-			if (len + 1 < size)
-				value[len++] = *text >= ' ' && *text <= '~' ? *text : '?';
-		}
-	}
-	value[len] = '\0';
-}
-
-/* An answer of a type that the command never gives. */
+/* An answer of a kind that the command never gets. */
 static bool refuse_answer(struct redis_state *state, const char *expected, const redisReply *reply)
 {
-	char found[QUOTE_SIZE] = "something else";
+	char found[FOUND_SIZE] = "another type";
 
 	if (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING)
-		quote(state, reply->str, found, sizeof(found));
+		redis_quote(reply->str, state->endpoint.password, found, sizeof(found));
 	else if (reply->type == REDIS_REPLY_INTEGER)
 		snprintf(found, sizeof(found), "%lld", reply->integer);
 	probe_finish(state->run, PROBE_FAIL, REASON_PROTOCOL_ERROR,
-		     "expected %s from Redis, found %s", expected, found);
+		     "expected %s as the answer to %s, found %s", expected,
+		     state->steps[state->answered - 1]->command, found);
 	return false;
 }
 
 static bool on_ok(struct redis_state *state, const redisReply *reply)
 {
-	if (reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "OK") == 0)
-		return true;
-	return refuse_answer(state, "OK", reply);
+	if (reply->type != REDIS_REPLY_STATUS || strcmp(reply->str, "OK") != 0)
+		return refuse_answer(state, "OK", reply);
+	return true;
 }
 
 static bool on_pong(struct redis_state *state, const redisReply *reply)
@@ -383,95 +90,58 @@ static bool on_pong(struct redis_state *state, const redisReply *reply)
 	return true;
 }
 
-/* Whether a replica follows its primary. `info` is what INFO replication says. */
-static bool judge_replica_link(struct redis_state *state, const char *info)
-{
-	char host[INFO_VALUE_SIZE], port[INFO_VALUE_SIZE], value[INFO_VALUE_SIZE];
-
-	info_value(info, "master_host", host, sizeof(host));
-	info_value(info, "master_port", port, sizeof(port));
-	/* The link counts as down while the first copy is made, so this comes first. */
-	info_value(info, "master_sync_in_progress", value, sizeof(value));
-	if (strcmp(value, "0") != 0) {
-		probe_finish(state->run, PROBE_FAIL, REASON_REPLICA_SYNCING,
-			     "the replica is still copying the dataset of its primary %s:%s", host,
-			     port);
-		return false;
-	}
-	info_value(info, "master_link_status", value, sizeof(value));
-	if (strcmp(value, "up") == 0)
-		return true;
-	info_value(info, "master_link_down_since_seconds", value, sizeof(value));
-	if (value[0] == '\0' || value[0] == '-')
-		probe_finish(state->run, PROBE_FAIL, REASON_REPLICA_LINK_DOWN,
-			     "the replica has not reached its primary %s:%s yet", host, port);
-	else
-		probe_finish(state->run, PROBE_FAIL, REASON_REPLICA_LINK_DOWN,
-			     "the replica's link to its primary %s:%s has been down for %s s", host,
-			     port, value);
-	return false;
-}
-
 static bool on_replication(struct redis_state *state, const redisReply *reply)
 {
-	const struct redis_conf *conf = state->run->conf;
-	char role[INFO_VALUE_SIZE];
-	bool is_primary, is_replica;
+	const struct redis_settings *settings = state->run->conf;
+	char sentence[REDIS_SENTENCE_SIZE];
+	enum probe_reason reason;
 
 	if (reply->type != REDIS_REPLY_STRING)
 		return refuse_answer(state, "a text", reply);
-	info_value(reply->str, "role", role, sizeof(role));
-	is_primary = strcmp(role, "master") == 0 || strcmp(role, "primary") == 0;
-	is_replica = strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0;
-	if ((conf->role == WANTED_PRIMARY && !is_primary) ||
-	    (conf->role == WANTED_REPLICA && !is_replica)) {
-		probe_finish(state->run, PROBE_FAIL, REASON_WRONG_ROLE,
-			     "expected a %s, the server says that its role is %s",
-			     roles[conf->role], role[0] != '\0' ? role : "unknown");
-		return false;
-	}
-	return !is_replica || judge_replica_link(state, reply->str);
+	reason = redis_judge_replication(reply->str, (enum redis_role)settings->role, sentence);
+	if (reason == REASON_OK)
+		return true;
+	probe_finish(state->run, PROBE_FAIL, reason, "%s", sentence);
+	return false;
 }
 
 static bool on_cluster(struct redis_state *state, const redisReply *reply)
 {
-	char value[INFO_VALUE_SIZE], slots[INFO_VALUE_SIZE];
+	char sentence[REDIS_SENTENCE_SIZE];
+	enum probe_reason reason;
 
 	if (reply->type != REDIS_REPLY_STRING)
 		return refuse_answer(state, "a text", reply);
-	info_value(reply->str, "cluster_state", value, sizeof(value));
-	if (strcmp(value, "ok") == 0)
+	reason = redis_judge_cluster(reply->str, sentence);
+	if (reason == REASON_OK)
 		return true;
-	info_value(reply->str, "cluster_slots_ok", slots, sizeof(slots));
-	probe_finish(state->run, PROBE_FAIL, REASON_CLUSTER_DOWN,
-		     "expected cluster_state ok, found %s, with %s of 16384 slots served",
-		     value[0] != '\0' ? value : "none", slots[0] != '\0' ? slots : "0");
+	probe_finish(state->run, PROBE_FAIL, reason, "%s", sentence);
 	return false;
 }
 
 static bool on_present(struct redis_state *state, const redisReply *reply)
 {
-	const struct redis_conf *conf = state->run->conf;
+	const struct redis_settings *settings = state->run->conf;
 
 	if (reply->type != REDIS_REPLY_INTEGER)
 		return refuse_answer(state, "a number", reply);
 	if (reply->integer != 0)
 		return true;
-	probe_finish(state->run, PROBE_FAIL, REASON_KEY_MISSING, "there is no key \"%s\"",
-		     conf->key_present);
+	probe_finish(state->run, PROBE_FAIL, REASON_KEY_MISSING,
+		     "expected the key \"%s\", found none", settings->key_present);
 	return false;
 }
 
 static bool on_absent(struct redis_state *state, const redisReply *reply)
 {
-	const struct redis_conf *conf = state->run->conf;
+	const struct redis_settings *settings = state->run->conf;
 
 	if (reply->type != REDIS_REPLY_INTEGER)
 		return refuse_answer(state, "a number", reply);
 	if (reply->integer == 0)
 		return true;
 	probe_finish(state->run, PROBE_FAIL, REASON_KEY_PRESENT,
-		     "there is a key \"%s\", which must not exist", conf->key_absent);
+		     "expected no key \"%s\", found one", settings->key_absent);
 	return false;
 }
 
@@ -483,85 +153,24 @@ static const struct step step_cluster = {"CLUSTER INFO", "+cluster|info", on_clu
 static const struct step step_present = {"EXISTS", "+exists", on_present};
 static const struct step step_absent = {"EXISTS", "+exists", on_absent};
 
-/* ---- error answers ---- */
-
-/* What Redis' errors mean. The text of an error begins with one of these, as whole words. */
-static const struct known_error {
-	const char *beginning;
-	enum probe_reason reason;
-	const char *sentence;
-} known_errors[] = {
-	{"LOADING", REASON_LOADING, "the server is loading its dataset"},
-	{"MASTERDOWN", REASON_MASTER_DOWN,
-	 "the replica has lost its primary, and replica-serve-stale-data is no"},
-	{"BUSY", REASON_BUSY, "the server is blocked by a script or function that does not end"},
-	{"NOAUTH", REASON_NOAUTH, "the server wants a password and none is configured"},
-	{"WRONGPASS", REASON_WRONGPASS, "the server refused the user or the password"},
-	{"ERR invalid password", REASON_WRONGPASS, "the server refused the password"},
-	{"ERR AUTH <password> called without any password configured", REASON_WRONGPASS,
-	 "a password is configured here, and the server has none"},
-	{"ERR Client sent AUTH, but no password is set", REASON_WRONGPASS,
-	 "a password is configured here, and the server has none"},
-	{"ERR wrong number of arguments for 'auth' command", REASON_WRONGPASS,
-	 "the server is older than Redis 6 and knows no users: leave out the user"},
-	{"MISCONF", REASON_MISCONF, "the server cannot save to disk and so refuses writes"},
-	{"DENIED", REASON_DENIED,
-	 "the server is in protected mode, which refuses other hosts while it has no password"},
-	{"CLUSTERDOWN", REASON_CLUSTER_DOWN, "the cluster does not serve the key's slot"},
-	{"ERR max number of clients", REASON_MAX_CLIENTS,
-	 "the server has as many clients as maxclients allows"},
-};
-
-static const struct known_error *known_error_of(const char *text)
-{
-	for (size_t i = 0; i < sizeof(known_errors) / sizeof(known_errors[0]); i++) {
-		size_t len = strlen(known_errors[i].beginning);
-
-		if (strncmp(text, known_errors[i].beginning, len) == 0 &&
-		    (text[len] == ' ' || text[len] == '\0'))
-			return &known_errors[i];
-	}
-	return NULL;
-}
-
-static void finish_without_permission(struct redis_state *state, const struct step *step,
-				      const char *text)
-{
-	const struct redis_conf *conf = state->run->conf;
-	const char *user = state->endpoint.user ? state->endpoint.user : "default";
-	const char *key = step == &step_present ? conf->key_present : conf->key_absent;
-
-	/* Redis tells a forbidden command ("... to run the 'exists' command") from a forbidden key
-	 * ("... to access a key"). */
-	if (strcmp(step->command, "EXISTS") == 0 && !strstr(text, "command"))
-		probe_finish(state->run, PROBE_FAIL, REASON_NOPERM,
-			     "the user \"%s\" may not read the key \"%s\": give it ~%s", user, key,
-			     key);
-	else
-		probe_finish(state->run, PROBE_FAIL, REASON_NOPERM,
-			     "the user \"%s\" may not run %s: give it %s", user, step->command,
-			     step->permission);
-}
-
 static void finish_with_error(struct redis_state *state, const struct step *step, const char *text)
 {
-	const struct known_error *known = known_error_of(text);
-	char quoted[QUOTE_SIZE];
+	const struct redis_settings *settings = state->run->conf;
+	struct redis_question question = {
+		.command = step->command,
+		.permission = step->permission,
+		.user = state->endpoint.user,
+		.password = state->endpoint.password,
+	};
+	char sentence[REDIS_SENTENCE_SIZE];
+	enum probe_reason reason;
 
-	if (known) {
-		probe_finish(state->run, PROBE_FAIL, known->reason, "%s", known->sentence);
-		return;
-	}
-	if (strncmp(text, "NOPERM ", 7) == 0) {
-		finish_without_permission(state, step, text);
-		return;
-	}
-	quote(state, text, quoted, sizeof(quoted));
-	/* A server that does not know AUTH repeats its arguments, perhaps cut short. */
-	if (step == &step_auth)
-		quoted[strcspn(quoted, " ")] = '\0';
-	probe_finish(state->run, PROBE_FAIL, REASON_ERROR_REPLY, "%s was answered with the error %s",
-		     step->command, quoted);
+	if (step == &step_present)
+		question.key = settings->key_present;
+	else if (step == &step_absent)
+		question.key = settings->key_absent;
+	reason = redis_judge_error(text, &question, sentence);
+	probe_finish(state->run, PROBE_FAIL, reason, "%s", sentence);
 }
 
 /* ---- the session ---- */
@@ -579,12 +188,16 @@ static void close_session(struct redis_state *state)
 
 static void finish_well(struct redis_state *state)
 {
-	const struct redis_conf *conf = state->run->conf;
+	const struct redis_settings *settings = state->run->conf;
 	int64_t took_us = clock_monotonic_us() - state->started_us;
+	struct error error = {.text = ""};
 
-	if (conf->warn_above_us > 0 && took_us > conf->warn_above_us)
+	if (state->tls && tls_judge_expiry(&settings->tls_settings, tls_expiry(state->tls),
+					   &error) == TLS_LIFETIME_WARN)
+		probe_finish(state->run, PROBE_WARN, REASON_TLS_EXPIRING, "%s", error.text);
+	else if (settings->warn_above_us > 0 && took_us > settings->warn_above_us)
 		probe_finish(state->run, PROBE_WARN, REASON_SLOW, "took %.3f s, more than %.3f s",
-			     (double)took_us / 1e6, (double)conf->warn_above_us / 1e6);
+			     (double)took_us / 1e6, (double)settings->warn_above_us / 1e6);
 	else
 		probe_finish(state->run, PROBE_PASS, REASON_OK, "%s", "");
 }
@@ -610,99 +223,118 @@ static void on_reply(redisAsyncContext *session, void *reply_pointer, void *owne
 	close_session(state);
 }
 
-/* ---- the transport under hiredis ---- */
-
-static enum probe_reason reason_of_tls(enum tls_outcome outcome)
+/* Sends a command of up to three words; those that are NULL are left out. */
+static void ask(struct redis_state *state, const struct step *step, const char *first,
+		const char *second, const char *third)
 {
-	switch (outcome) {
-	case TLS_CLOSED:
-		return REASON_CONNECTION_CLOSED;
-	case TLS_UNTRUSTED:
-		return REASON_TLS_UNTRUSTED;
-	case TLS_HOSTNAME:
-		return REASON_TLS_HOSTNAME;
-	case TLS_EXPIRED:
-		return REASON_TLS_EXPIRED;
-	case TLS_NOT_YET_VALID:
-		return REASON_TLS_NOT_YET_VALID;
-	case TLS_LOCAL:
-		return REASON_RESOURCES;
-	default:
-		return REASON_TLS_FAILED;
-	}
+	const char *words[] = {first, second, third};
+	int count = 1;
+
+	while (count < 3 && words[count])
+		count++;
+	if (redisAsyncCommandArgv(state->session, on_reply, state, count, words, NULL) == REDIS_OK)
+		state->steps[state->asked++] = step;
+	else
+		state->session->c.err = REDIS_ERR_OOM;
 }
 
-/* Both receive() functions: 1 when bytes came, 0 when none are there yet, -1 after finishing the run. */
-static int receive_plain(struct redis_state *state, char *bytes, size_t size, size_t *ret_len)
+/* The plain probe asks nothing but PING (after AUTH), so that it works for a user who may do no more.
+ * PING comes before everything that a sound server may refuse: who has answered it is alive. */
+static void ask_everything(struct redis_state *state)
+{
+	const struct redis_settings *settings = state->run->conf;
+	const char *user = state->endpoint.user;
+	const char *password = state->endpoint.password ? state->endpoint.password : "";
+	char database[24];
+
+	if (user)
+		ask(state, &step_auth, "AUTH", user, password);
+	else if (password[0] != '\0')
+		ask(state, &step_auth, "AUTH", password, NULL);
+	ask(state, &step_ping, "PING", NULL, NULL);
+	if (state->endpoint.database != 0) {
+		snprintf(database, sizeof(database), "%" PRId64, state->endpoint.database);
+		ask(state, &step_select, "SELECT", database, NULL);
+	}
+	if (settings->role != REDIS_ROLE_ANY || settings->require_replica_link)
+		ask(state, &step_replication, "INFO", "replication", NULL);
+	if (settings->cluster)
+		ask(state, &step_cluster, "CLUSTER", "INFO", NULL);
+	if (settings->key_present)
+		ask(state, &step_present, "EXISTS", settings->key_present, NULL);
+	if (settings->key_absent)
+		ask(state, &step_absent, "EXISTS", settings->key_absent, NULL);
+}
+
+/* ---- the transport under hiredis ---- */
+
+static void finish_closed(struct redis_state *state, enum probe_reason reason)
+{
+	probe_finish(state->run, PROBE_FAIL, reason,
+		     "the server %s the connection before it answered %s",
+		     reason == REASON_CONNECTION_RESET ? "reset" : "closed",
+		     state->steps[state->answered]->command);
+}
+
+/* Returns the number of bytes, 0 when none are there yet, or -1 after finishing the run. */
+static ssize_t receive_plain(struct redis_state *state, char *bytes, size_t size)
 {
 	ssize_t len = recv(state->fd, bytes, size, 0);
 
-	if (len > 0) {
-		*ret_len = (size_t)len;
-		return 1;
-	}
-	if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+	if (len > 0)
+		return len;
+	if (len == 0)
+		finish_closed(state, state->write_failed ? REASON_CONNECTION_RESET
+							 : REASON_CONNECTION_CLOSED);
+	else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
 		return 0;
-	if (len < 0)
-		probe_finish(state->run, PROBE_FAIL, probe_reason_from_errno(errno),
-			     "waiting for the answer to %s: %s",
-			     state->steps[state->answered]->command, strerror(errno));
+	else if (errno == ECONNRESET)
+		finish_closed(state, REASON_CONNECTION_RESET);
 	else
-		probe_finish(state->run, PROBE_FAIL,
-			     state->write_failed ? REASON_CONNECTION_RESET
-						 : REASON_CONNECTION_CLOSED,
-			     "the server closed the connection without an answer to %s",
-			     state->steps[state->answered]->command);
+		probe_finish(state->run, PROBE_FAIL, probe_reason_from_errno(errno),
+			     "reading the answer: %s", strerror(errno));
 	return -1;
 }
 
-static int receive_tls(struct redis_state *state, char *bytes, size_t size, size_t *ret_len)
+/* The same over TLS. */
+static ssize_t receive_tls(struct redis_state *state, char *bytes, size_t size)
 {
 	struct error error = {.text = ""};
-	enum tls_outcome outcome = tls_read(state->tls, bytes, size, ret_len, &error);
+	size_t len = 0;
+	enum tls_outcome outcome = tls_read(state->tls, bytes, size, &len, &error);
 
 	state->read_wants_write = outcome == TLS_WANT_WRITE;
-	switch (outcome) {
-	case TLS_OK:
-		return 1;
-	case TLS_WANT_READ:
-	case TLS_WANT_WRITE:
+	if (outcome == TLS_OK)
+		return (ssize_t)len;
+	if (outcome == TLS_WANT_READ || outcome == TLS_WANT_WRITE)
 		return 0;
-	case TLS_CLOSED:
-		probe_finish(state->run, PROBE_FAIL, REASON_CONNECTION_CLOSED,
-			     "the server closed the connection without an answer to %s",
-			     state->steps[state->answered]->command);
-		return -1;
-	default:
-		probe_finish(state->run, PROBE_FAIL, reason_of_tls(outcome), "%s", error.text);
-		return -1;
-	}
+	if (outcome == TLS_CLOSED || outcome == TLS_RESET)
+		finish_closed(state, tls_reason(outcome));
+	else
+		probe_finish(state->run, PROBE_FAIL, tls_reason(outcome), "%s", error.text);
+	return -1;
 }
 
 static ssize_t transport_read(struct redisContext *context, char *bytes, size_t size)
 {
 	struct redis_state *state = context->privdata;
-	size_t len = 0;
-	int result = state->tls ? receive_tls(state, bytes, size, &len)
-				: receive_plain(state, bytes, size, &len);
+	ssize_t len =
+		state->tls ? receive_tls(state, bytes, size) : receive_plain(state, bytes, size);
 
-	if (result == 0)
-		return 0;
-	if (result > 0 && state->received_len == 0) {
+	if (len > 0 && state->received_len == 0) {
 		probe_phase_end(state->run, PHASE_FIRST_BYTE);
 		state->first_byte = (unsigned char)bytes[0];
 	}
-	state->received_len += len;
+	if (len > 0)
+		state->received_len += (size_t)len;
 	if (state->received_len > RECEIVED_MAX) {
 		probe_finish(state->run, PROBE_FAIL, REASON_BODY_TOO_LARGE,
 			     "the server sent more than %d KiB", RECEIVED_MAX / 1024);
-		result = -1;
+		len = -1;
 	}
-	if (result < 0) {
+	if (len < 0)
 		context->err = REDIS_ERR_IO;
-		return -1;
-	}
-	return (ssize_t)len;
+	return len;
 }
 
 /* A failure to write is no verdict: a server that has no room for us says so and closes without
@@ -711,28 +343,25 @@ static ssize_t transport_write(struct redisContext *context)
 {
 	struct redis_state *state = context->privdata;
 	size_t size = sdslen(context->obuf);
-	size_t len = 0;
 
 	if (state->tls) {
-		enum tls_outcome outcome =
-			tls_write(state->tls, context->obuf, size, &len, NULL);
+		size_t len = 0;
+		enum tls_outcome outcome = tls_write(state->tls, context->obuf, size, &len, NULL);
 
 		state->write_wants_read = outcome == TLS_WANT_READ;
-		state->write_failed = outcome != TLS_OK && outcome != TLS_WANT_READ &&
-				      outcome != TLS_WANT_WRITE;
+		state->write_failed =
+			outcome != TLS_OK && outcome != TLS_WANT_READ && outcome != TLS_WANT_WRITE;
+		return (ssize_t)len;
 	} else {
-		ssize_t sent = send(state->fd, context->obuf, size, MSG_NOSIGNAL);
+		ssize_t len = send(state->fd, context->obuf, size, MSG_NOSIGNAL);
 
-		if (sent > 0)
-			len = (size_t)sent;
-		else
-			state->write_failed =
-				errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+		state->write_failed =
+			len < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+		return len < 0 ? 0 : len;
 	}
-	return (ssize_t)len;
 }
 
-/* The descriptor and the TLS connection are ours to close. */
+/* Without functions to close and free: the descriptor and the TLS connection are ours. */
 static const redisContextFuncs transport = {
 	.async_read = redisAsyncRead,
 	.async_write = redisAsyncWrite,
@@ -754,27 +383,32 @@ static void on_write_done(void *owner)
 	state->wants_write = false;
 }
 
-/* None of our commands is answered by an array. Refusing them where they begin bounds the memory, which
- * nested and announced arrays would multiply. */
+/* None of our commands is answered by an array. Refusing them where they begin bounds the memory,
+ * which nested and announced arrays would multiply. */
 static void *refuse_array(const redisReadTask *task, size_t len)
 {
 	struct redis_state *state = task->privdata;
 
 	(void)len;
 	state->array_refused = true;
-	return NULL;
+	return NULL; /* which hiredis takes for a lack of memory */
 }
 
-static void finish_with_protocol_error(struct redis_state *state)
+static void finish_session_error(struct redis_state *state)
 {
 	const char *hint = "";
 
+	if (state->session->c.err == REDIS_ERR_OOM && !state->array_refused) {
+		probe_finish(state->run, PROBE_FAIL, REASON_RESOURCES, "out of memory");
+		return;
+	}
 	if (state->first_byte == 'H')
 		hint = ", perhaps HTTP";
-	else if (state->first_byte == 0x15 || state->first_byte == 0x16)
+	else if (state->first_byte == 0x15) /* the record type of an alert, RFC 8446 section 5.1 */
 		hint = ", perhaps TLS: try rediss://";
+	/* Ignored if the transport has finished the run already. */
 	probe_finish(state->run, PROBE_FAIL, REASON_PROTOCOL_ERROR,
-		     "expected an answer as Redis gives it, found another protocol%s", hint);
+		     "expected Redis' protocol, found another%s", hint);
 }
 
 /* After each call into hiredis: ends the run if that failed, or says what to wait for. */
@@ -784,10 +418,7 @@ static void settle(struct redis_state *state)
 	unsigned interest = LOOP_READ;
 
 	if (state->session && state->session->c.err != 0) {
-		if (state->session->c.err == REDIS_ERR_OOM && !state->array_refused)
-			probe_finish(state->run, PROBE_FAIL, REASON_RESOURCES, "out of memory");
-		else
-			finish_with_protocol_error(state); /* unless the transport has finished */
+		finish_session_error(state);
 		close_session(state);
 	}
 	if (!state->session) {
@@ -806,56 +437,14 @@ static void on_session_ready(struct loop_io *io, unsigned events)
 {
 	struct redis_state *state = io->owner;
 
-	/* TLS may have to read before it can write and the other way round, and it is harmless to try
-	 * what is not possible yet. */
-	if (state->wants_write && !state->write_failed && (state->tls || (events & LOOP_WRITE)))
+	/* TLS may have to read before it can write and the other way round, and to try what is not
+	 * possible yet does no harm. */
+	(void)events;
+	if (state->wants_write && !state->write_failed)
 		redisAsyncHandleWrite(state->session);
 	if (state->session->c.err == 0)
 		redisAsyncHandleRead(state->session);
 	settle(state);
-}
-
-/* Sends a command of up to three words; those that are NULL are left out. */
-static void ask(struct redis_state *state, const struct step *step, const char *first,
-		const char *second, const char *third)
-{
-	const char *words[] = {first, second, third};
-	int count = 1;
-
-	while (count < 3 && words[count])
-		count++;
-	if (redisAsyncCommandArgv(state->session, on_reply, state, count, words, NULL) == REDIS_OK)
-		state->steps[state->asked++] = step;
-	else
-		state->session->c.err = REDIS_ERR_OOM;
-}
-
-/* The plain probe asks nothing but PING (after AUTH), so that it works for a user who may do no more.
- * PING comes before everything that a sound server may refuse: who has answered it is alive. */
-static void ask_everything(struct redis_state *state)
-{
-	const struct redis_conf *conf = state->run->conf;
-	const char *user = state->endpoint.user;
-	const char *password = state->password ? state->password : "";
-	char database[24];
-
-	if (user)
-		ask(state, &step_auth, "AUTH", user, password);
-	else if (password[0] != '\0')
-		ask(state, &step_auth, "AUTH", password, NULL);
-	ask(state, &step_ping, "PING", NULL, NULL);
-	if (state->endpoint.database != 0) {
-		snprintf(database, sizeof(database), "%" PRId64, state->endpoint.database);
-		ask(state, &step_select, "SELECT", database, NULL);
-	}
-	if (conf->role != WANTED_ANY || conf->require_replica_link)
-		ask(state, &step_replication, "INFO", "replication", NULL);
-	if (conf->cluster)
-		ask(state, &step_cluster, "CLUSTER", "INFO", NULL);
-	if (conf->key_present)
-		ask(state, &step_present, "EXISTS", conf->key_present, NULL);
-	if (conf->key_absent)
-		ask(state, &step_absent, "EXISTS", conf->key_absent, NULL);
 }
 
 static void open_session(struct redis_state *state)
@@ -875,7 +464,7 @@ static void open_session(struct redis_state *state)
 	}
 	state->session = session;
 	session->c.funcs = &transport;
-	session->c.flags |= REDIS_CONNECTED; /* otherwise hiredis would connect */
+	session->c.flags |= REDIS_CONNECTED; /* or else hiredis would connect */
 	reply_functions = *session->c.reader->fn;
 	reply_functions.createArray = refuse_array;
 	session->c.reader->fn = &reply_functions;
@@ -891,61 +480,58 @@ static void open_session(struct redis_state *state)
 
 /* ---- connecting ---- */
 
-/* Keeps the context, which is costly to make, until one of its files changes. */
-static struct tls_context *tls_context_of(struct probe_run *run, struct error *error)
+static void on_handshake_done(struct redis_state *state)
 {
-	const struct redis_conf *conf = run->conf;
-	struct redis_kept *kept = run->kept;
+	const struct redis_settings *settings = state->run->conf;
+	struct error error = {.text = ""};
 
-	if (kept->tls_context &&
-	    !tls_context_is_current(kept->tls_context, &conf->tls_settings)) {
-		tls_context_destroy(kept->tls_context);
-		kept->tls_context = NULL;
-	}
-	if (!kept->tls_context)
-		kept->tls_context = tls_context_create(&conf->tls_settings, error);
-	return kept->tls_context;
+	probe_phase_end(state->run, PHASE_TLS);
+	state->run->certificate_expires_s = tls_expiry(state->tls);
+	if (tls_judge_expiry(&settings->tls_settings, state->run->certificate_expires_s, &error) ==
+	    TLS_LIFETIME_FAIL)
+		probe_finish(state->run, PROBE_FAIL, REASON_TLS_EXPIRING, "%s", error.text);
+	else
+		open_session(state);
 }
 
-static void go_on_with_tls(struct loop_io *io, unsigned events)
+static void go_on_with_handshake(struct loop_io *io, unsigned events)
 {
 	struct redis_state *state = io->owner;
 	struct probe_run *run = state->run;
 	struct error error = {.text = ""};
 	enum tls_outcome outcome = tls_handshake(state->tls, &error);
-	unsigned interest = outcome == TLS_WANT_WRITE ? LOOP_WRITE : LOOP_READ;
 
 	(void)events;
 	if (outcome == TLS_WANT_READ || outcome == TLS_WANT_WRITE) {
-		if (loop_io_set(run->env->loop, io, state->fd, interest) < 0)
+		if (loop_io_set(run->env->loop, io, state->fd,
+				outcome == TLS_WANT_WRITE ? LOOP_WRITE : LOOP_READ) < 0)
 			probe_finish(run, PROBE_FAIL, REASON_RESOURCES, "epoll: %s",
 				     strerror(errno));
 		return;
 	}
 	loop_io_clear(run->env->loop, io);
-	if (outcome != TLS_OK) {
-		probe_finish(run, PROBE_FAIL, reason_of_tls(outcome), "%s", error.text);
-		return;
-	}
-	probe_phase_end(run, PHASE_TLS);
-	open_session(state);
+	if (outcome == TLS_OK)
+		on_handshake_done(state);
+	else
+		probe_finish(run, PROBE_FAIL, tls_reason(outcome), "%s", error.text);
 }
 
-static void begin_tls(struct redis_state *state)
+static void begin_handshake(struct redis_state *state)
 {
-	const struct redis_conf *conf = state->run->conf;
+	const struct redis_settings *settings = state->run->conf;
+	const struct tls_settings *tls_settings = &settings->tls_settings;
+	struct redis_kept *kept = state->run->kept;
 	struct error error = {.text = ""};
-	struct tls_context *context = tls_context_of(state->run, &error);
 
-	if (context)
-		state->tls = tls_create(context, &conf->tls_settings, state->fd,
+	if (tls_context_renew(&kept->tls_context, tls_settings, &error) == 0)
+		state->tls = tls_create(kept->tls_context, tls_settings, state->fd,
 					state->endpoint.host, NULL, &error);
 	if (!state->tls) {
-		probe_finish(state->run, PROBE_FAIL, REASON_TLS_FAILED, "%s", error.text);
+		probe_finish(state->run, PROBE_FAIL, tls_reason(TLS_LOCAL), "%s", error.text);
 		return;
 	}
-	state->io.on_ready = go_on_with_tls;
-	go_on_with_tls(&state->io, 0);
+	state->io.on_ready = go_on_with_handshake;
+	go_on_with_handshake(&state->io, 0);
 }
 
 static void on_resolved(struct dial *dial)
@@ -969,46 +555,24 @@ static void on_connected(struct dial *dial, int fd, int error_number, const stru
 	probe_phase_end(state->run, PHASE_CONNECT);
 	state->fd = fd;
 	if (state->endpoint.tls)
-		begin_tls(state);
+		begin_handshake(state);
 	else
 		open_session(state);
 }
 
-/* Reads what may be in files and so may change from run to run. */
-static int read_settings(struct redis_state *state, struct error *error)
-{
-	const struct redis_conf *conf = state->run->conf;
-	struct endpoint *endpoint = &state->endpoint;
-	char *url_text = secret_read(&conf->url, error);
-	int result;
-
-	if (!url_text && error->text[0] != '\0')
-		return -1;
-	result = endpoint_set(endpoint, conf, url_text, error);
-	secret_wipe(url_text);
-	if (result < 0)
-		return -1;
-	state->password = secret_read(&conf->password, error);
-	if (!state->password && error->text[0] != '\0')
-		return -1;
-	if (!state->password && endpoint->url.password) {
-		state->password = endpoint->url.password;
-		endpoint->url.password = NULL;
-	}
-	return 0;
-}
+/* ---- hooks ---- */
 
 static void redis_start(struct probe_run *run)
 {
 	struct redis_state *state = run->state;
-	struct endpoint *endpoint = &state->endpoint;
+	struct redis_endpoint *endpoint = &state->endpoint;
 	struct error error = {.text = ""};
 
 	state->run = run;
 	state->fd = -1;
 	state->started_us = clock_monotonic_us();
 	state->io.owner = state;
-	if (read_settings(state, &error) < 0) {
+	if (redis_endpoint_read(endpoint, run->conf, &error) < 0) {
 		probe_finish(run, PROBE_FAIL,
 			     endpoint->tls && !READYD_TLS ? REASON_TLS_UNAVAILABLE
 							  : REASON_SECRET_UNAVAILABLE,
@@ -1037,9 +601,7 @@ static void redis_stop(struct probe_run *run)
 	if (state->fd >= 0)
 		close(state->fd);
 	state->fd = -1;
-	secret_wipe(state->password);
-	state->password = NULL;
-	endpoint_clear(&state->endpoint);
+	redis_endpoint_clear(&state->endpoint);
 }
 
 static void redis_forget(const struct probe_env *env, const void *conf, void *kept_pointer)
@@ -1052,20 +614,25 @@ static void redis_forget(const struct probe_env *env, const void *conf, void *ke
 	kept->tls_context = NULL;
 }
 
-static const char *const schemes[] = {"redis", "rediss", "redis+unix", "valkey", "valkeys", NULL};
+static void redis_libraries(char *text, size_t size)
+{
+	snprintf(text, size, "hiredis %d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+}
 
 const struct probe_type probe_redis = {
 	.name = "redis",
-	.schemes = schemes,
+	.schemes = redis_schemes,
+	.component = "datastore",
 	.summary = "Redis or Valkey: PONG and, on request, role, replication, cluster and keys",
 	.example = "redis://app:secret@cache:6379/0",
 	.fields = redis_fields,
-	.conf_size = sizeof(struct redis_conf),
+	.conf_size = sizeof(struct redis_settings),
 	.state_size = sizeof(struct redis_state),
 	.kept_size = sizeof(struct redis_kept),
-	.check = redis_check,
-	.describe = redis_describe,
+	.check = redis_settings_check,
+	.describe = redis_settings_describe,
 	.start = redis_start,
 	.stop = redis_stop,
 	.forget = redis_forget,
+	.libraries = redis_libraries,
 };
