@@ -193,7 +193,8 @@ static int attempt_connect(struct dial *dial, struct dial_attempt *attempt)
 	const struct sockaddr *name = (const struct sockaddr *)&address->storage;
 
 	if (attempt->fd < 0)
-		attempt->fd = socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		attempt->fd =
+			socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (attempt->fd < 0 || connect(attempt->fd, name, address->len) < 0)
 		return errno;
 	return is_connected_to_itself(attempt->fd, address) ? ECONNREFUSED : 0;
@@ -333,8 +334,9 @@ static void begin(struct dial *dial, struct loop *loop, struct resolver *resolve
 	dial->lookup = (struct lookup){.on_done = on_lookup_done, .owner = dial};
 	dial->next_attempt = (struct loop_timer){.on_expire = on_next_attempt, .owner = dial};
 	for (size_t i = 0; i < DIAL_ATTEMPTS_MAX; i++)
-		dial->attempts[i] = (struct dial_attempt){
-			.io = {.on_ready = on_attempt_ready, .owner = dial}, .fd = -1};
+		dial->attempts[i] =
+			(struct dial_attempt){.io = {.on_ready = on_attempt_ready, .owner = dial},
+					      .fd = -1};
 	dial->address_count = 0;
 	dial->next_address = 0;
 	dial->error_number = 0;

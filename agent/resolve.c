@@ -1,7 +1,7 @@
 #include "agent/resolve.h"
 
-#include <arpa/inet.h>
 #include <ares.h>
+#include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -89,8 +89,9 @@ static void set_ipv4(struct address *address, const struct in_addr *ip, unsigned
 {
 	struct sockaddr_in *four = (struct sockaddr_in *)&address->storage;
 
-	*four = (struct sockaddr_in){
-		.sin_family = AF_INET, .sin_addr = *ip, .sin_port = htons(port)};
+	*four = (struct sockaddr_in){.sin_family = AF_INET,
+				     .sin_addr = *ip,
+				     .sin_port = htons(port)};
 	address->len = sizeof(*four);
 }
 
@@ -154,7 +155,8 @@ static int parse_literal(const char *host, unsigned short port, struct address *
 	if (percent) {
 		zone = zone_number(percent + 1);
 		if (zone == 0)
-			return error_set(error, "there is no network interface \"%s\"", percent + 1);
+			return error_set(error, "there is no network interface \"%s\"",
+					 percent + 1);
 	}
 	set_ipv6(ret_address, &six, zone, port);
 	return 1;
@@ -271,7 +273,8 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 static struct channel *channel_create(struct resolver *resolver, const struct stat *config)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
-	static char lookups[] = "fb"; /* /etc/hosts before name servers, whatever nsswitch.conf says */
+	static char lookups[] =
+		"fb"; /* /etc/hosts before name servers, whatever nsswitch.conf says */
 	struct ares_options options = {
 		.timeout = TRY_MS,
 		.maxtimeout = TRY_MAX_MS,

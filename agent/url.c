@@ -128,8 +128,7 @@ static int take_bracketed(const char *text, char **ret_host, const char **ret_re
 }
 
 /* Takes a host without brackets off the front. */
-static int take_plain(const char *text, char **ret_host, const char **ret_rest,
-		      struct error *error)
+static int take_plain(const char *text, char **ret_host, const char **ret_rest, struct error *error)
 {
 	size_t len = strcspn(text, ":");
 	char *host;
@@ -238,9 +237,10 @@ static int parse_authority(struct url *url, const char *text, size_t len, struct
 	if (!host_port)
 		return out_of_memory(error);
 	if (host_port[0] != '[' && strchr(host_port, ':') != strrchr(host_port, ':')) {
-		result = error_set(error, is_ipv6(host_port)
-						  ? "an IPv6 address in a URL stands in \"[\" and \"]\""
-						  : "more than one \":\" in a host and its port");
+		result = error_set(error,
+				   is_ipv6(host_port)
+					   ? "an IPv6 address in a URL stands in \"[\" and \"]\""
+					   : "more than one \":\" in a host and its port");
 	} else {
 		result = url_split_host_port(host_port, &url->host, &url->port, error);
 		/* The likely cause, said without quoting what may be a part of a password. */
@@ -315,9 +315,9 @@ int url_parse(struct url *url, const char *text, struct error *error)
 
 bool url_is_secret_name(const char *name, size_t len)
 {
-	static const char *const endings[] = {"password", "passwd",	"pwd",	  "passphrase",
-					      "token",	  "secret",	"key",	  "signature",
-					      "sig",	  "credential", "credentials"};
+	static const char *const endings[] = {"password", "passwd",     "pwd",        "passphrase",
+					      "token",    "secret",     "key",        "signature",
+					      "sig",      "credential", "credentials"};
 	char decoded[PARAMETER_NAME_SIZE];
 	size_t decoded_len;
 

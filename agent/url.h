@@ -14,7 +14,7 @@ struct url {
 	char *scheme; /* lower case */
 	char *user;
 	char *password;
-	char *host; /* without brackets */
+	char *host;          /* without brackets */
 	unsigned short port; /* 0 = none given */
 	char *path;
 	char *query;

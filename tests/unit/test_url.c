@@ -231,9 +231,15 @@ static void test_split(void **state)
 		const char *text, *host;
 		unsigned short port;
 	} rows[] = {
-		{"h:80", "h", 80},	 {"h", "h", 0},	     {":80", "", 80},
-		{"", "", 0},		 {"[::]:80", "::", 80}, {"[::1]", "::1", 0},
-		{"::1", "::1", 0},	 {"::", "::", 0},    {"10.0.0.1:1", "10.0.0.1", 1},
+		{"h:80", "h", 80},
+		{"h", "h", 0},
+		{":80", "", 80},
+		{"", "", 0},
+		{"[::]:80", "::", 80},
+		{"[::1]", "::1", 0},
+		{"::1", "::1", 0},
+		{"::", "::", 0},
+		{"10.0.0.1:1", "10.0.0.1", 1},
 		{"fe80::1%eth0", "fe80::1%eth0", 0},
 	};
 	static const char *const refused[] = {"h:",  "h:0", "h:x",    "h:1:2", "[::1",
@@ -276,9 +282,9 @@ static void test_decode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parts),	 cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_mask),	 cmocka_unit_test(test_mask_cut),
-		cmocka_unit_test(test_split),	 cmocka_unit_test(test_decode),
+		cmocka_unit_test(test_parts), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_mask),  cmocka_unit_test(test_mask_cut),
+		cmocka_unit_test(test_split), cmocka_unit_test(test_decode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
