@@ -130,7 +130,10 @@ static void on_deadline(struct loop_timer *timer)
 	struct run_slot *slot = timer->owner;
 	double seconds = (double)slot->runner->config->timeout_us / 1e6;
 
-	probe_finish(&slot->run, PROBE_FAIL, REASON_TIMEOUT, "no answer within %g s", seconds);
+	probe_finish(&slot->run, PROBE_FAIL,
+		     slot->run.deadline_reason ? slot->run.deadline_reason : REASON_TIMEOUT,
+		     "no %s within %g s",
+		     slot->run.waiting_for ? slot->run.waiting_for : "answer", seconds);
 }
 
 /* Copies what the type pointed at, before stop() takes it away. */

@@ -165,6 +165,10 @@ struct probe_run {
 	size_t output_len;
 	const struct perfdata_list *perfdata;
 	int64_t certificate_expires_s; /* Unix time when the peer's certificate ends; 0 = none */
+	/* What it means if the deadline comes now: the reason (REASON_OK stands for REASON_TIMEOUT)
+	 * and what is missing then, for the sentence "no ANSWER within 1 s" (NULL = "answer"). */
+	enum probe_reason deadline_reason;
+	const char *waiting_for;
 
 	int64_t phase_started_us; /* the runner's and probe_phase_end()'s own */
 	void *runner_data;	  /* the runner's own */
