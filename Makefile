@@ -229,7 +229,7 @@ lint-clang-tidy: $(libs)/ready
 		{ echo "clang-tidy: $$0" >&2; exit 1; }'
 
 lint-cppcheck:
-	@cppcheck --quiet -j $$(nproc) --std=c11 --enable=warning,style,performance,portability \
+	@cppcheck --quiet -j $$(nproc) --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 -I. agent probes
 
 lint-checks: $(program)
