@@ -117,6 +117,10 @@ static void fault_syntax(struct reader *reader, const char *text, size_t len)
 	if (line_has_tab(text, len, parser->problem_mark.line))
 		faults_add(reader->faults, &at,
 			   "not valid YAML: indented with a tab, expected spaces");
+	else if (strstr(problem, "cannot start any token"))
+		faults_add(reader->faults, &at,
+			   "not valid YAML: a text that begins with this character must be in "
+			   "quotes");
 	else if (parser->context)
 		faults_add(reader->faults, &at, "not valid YAML: %s, %s that begins in line %zu",
 			   problem, parser->context, parser->context_mark.line + 1);
@@ -138,7 +142,8 @@ static int compare_members(const void *a, const void *b)
 	return first->key_column < second->key_column ? -1 : 1;
 }
 
-/* Sorts, because comparing each with each takes minutes with the keys that a hostile file can have. */
+/* Sorts, because comparing each with each takes minutes with the keys that a hostile file can have.
+ */
 static void check_duplicates(struct reader *reader, const struct node *map)
 {
 	size_t count = 0;

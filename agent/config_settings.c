@@ -1,0 +1,261 @@
+#include "agent/config_settings.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/number.h"
+#include "agent/unix_socket.h"
+
+#define SETTING(member) .offset = offsetof(struct settings, member)
+
+static const char *const details_choices[] = {"never", "local", "always", NULL};
+static const char *const log_format_choices[] = {"auto", "json", "text", NULL};
+static const char *const log_level_choices[] = {"debug", "info", "warning", "error", NULL};
+
+const struct field config_fields[] = {
+	{.name = "service",
+	 .kind = FIELD_TEXT,
+	 SETTING(service),
+	 .fallback = "readyd",
+	 .help = "the service's name in logs, metrics and JSON"},
+	{.name = "version",
+	 .kind = FIELD_TEXT,
+	 SETTING(version),
+	 .fallback = "",
+	 .help = "the service's version in logs, metrics and JSON"},
+	{.name = "listen",
+	 .kind = FIELD_TEXT_LIST,
+	 SETTING(listen),
+	 .fallback = "0.0.0.0:8086,[::]:8086",
+	 .help = "where to answer over HTTP: ADDRESS:PORT, unix:/PATH, unix:@NAME or none"},
+	{.name = "socket",
+	 .kind = FIELD_TEXT,
+	 SETTING(socket),
+	 .fallback = "@readyd",
+	 .help = "the admin socket: @NAME (abstract), /PATH or none"},
+	{.name = "details",
+	 .kind = FIELD_CHOICE,
+	 SETTING(details),
+	 .fallback = "never",
+	 .choices = details_choices,
+	 .help = "who sees targets and messages: nobody, callers on this host, everybody"},
+	{.name = "logFormat",
+	 .kind = FIELD_CHOICE,
+	 SETTING(log_format),
+	 .fallback = "auto",
+	 .choices = log_format_choices,
+	 .help = "auto is text on a terminal and JSON elsewhere"},
+	{.name = "logLevel",
+	 .kind = FIELD_CHOICE,
+	 SETTING(log_level),
+	 .fallback = "info",
+	 .choices = log_level_choices,
+	 .help = "the least level that is logged"},
+	{.name = "connectionLimit",
+	 .kind = FIELD_INTEGER,
+	 SETTING(connection_limit),
+	 .fallback = "256",
+	 .minimum = 1,
+	 .maximum = 65536,
+	 .help = "how many connections are served at the same time"},
+	{.name = "requestTimeoutSeconds",
+	 .kind = FIELD_SECONDS,
+	 SETTING(request_timeout_us),
+	 .fallback = "5",
+	 .minimum = 0.1,
+	 .maximum = 3600,
+	 .help = "from connecting, or the last answer's end, to a whole request"},
+	{.name = "idleTimeoutSeconds",
+	 .kind = FIELD_SECONDS,
+	 SETTING(idle_timeout_us),
+	 .fallback = "75",
+	 .minimum = 0.1,
+	 .maximum = 86400,
+	 .help = "how long a connection is kept between requests"},
+	{.name = "staleAfterSeconds",
+	 .kind = FIELD_SECONDS,
+	 SETTING(stale_after_us),
+	 .fallback = "2",
+	 .minimum = 0.1,
+	 .maximum = 3600,
+	 .help = "how late readyd may be before it calls its own answers stale"},
+	{.name = "drain.delaySeconds",
+	 .kind = FIELD_SECONDS,
+	 SETTING(drain_delay_us),
+	 .fallback = "5",
+	 .minimum = 0,
+	 .maximum = 3600,
+	 .help = "how long to stay up and not ready before the end"},
+	{.name = NULL},
+};
+
+/* ---- unknown keys ---- */
+
+static bool is_role(const char *key)
+{
+	for (enum role role = 0; role < ROLE_COUNT; role++) {
+		if (strcmp(key, role_name(role)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* `section` is "" or "drain."; its names are told without it. */
+static void fault_unknown(const struct node *member, const char *section, struct faults *faults)
+{
+	static const char *const others[] = {"liveness",      "readiness",      "startup",
+					     "livenessProbe", "readinessProbe", "startupProbe",
+					     "drain"};
+	const char *names[64], *meant;
+	size_t count = 0, section_len = strlen(section);
+
+	for (const struct field *field = config_fields; field->name && count < 48; field++) {
+		if (strncmp(field->name, section, section_len) == 0 &&
+		    !strchr(field->name + section_len, '.'))
+			names[count++] = field->name + section_len;
+	}
+	for (size_t i = 0; section_len == 0 && i < sizeof(others) / sizeof(others[0]); i++)
+		names[count++] = others[i];
+	meant = nearest_name(member->key, names, count);
+	if (meant)
+		faults_add_key(faults, member, "unknown setting \"%s%.60s\", did you mean %s?",
+			       section, member->key, meant);
+	else
+		faults_add_key(faults, member,
+			       "unknown setting \"%s%.60s\"; see readyd config fields", section,
+			       member->key);
+}
+
+/* ---- sections ---- */
+
+static bool is_section(const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const struct field *field = config_fields; field->name; field++) {
+		if (strncmp(field->name, key, len) == 0 && field->name[len] == '.')
+			return true;
+	}
+	return false;
+}
+
+static void take_section(const struct node *section, struct settings *settings,
+			 struct faults *faults)
+{
+	char name[128], first[64];
+
+	if (node_is_null(section))
+		return;
+	if (section->kind != NODE_MAP) {
+		faults_add(faults, section, "%s must be a map of settings", section->key);
+		return;
+	}
+	snprintf(first, sizeof(first), "%s.", section->key);
+	for (const struct node *member = section->first_child; member; member = member->next) {
+		const struct field *field;
+
+		snprintf(name, sizeof(name), "%s%.60s", first, member->key);
+		field = field_find(config_fields, name, NULL);
+		if (field)
+			field_assign(field, false, settings, member, faults);
+		else
+			fault_unknown(member, first, faults);
+	}
+}
+
+/* ---- addresses ---- */
+
+/* "HOST:PORT" with a literal address, because a name may have several and change. */
+static int check_address(const char *text, struct error *error)
+{
+	const char *colon = strrchr(text, ':');
+	unsigned char address[sizeof(struct in6_addr)];
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	bool bracketed = len >= 2 && text[0] == '[' && text[len - 1] == ']';
+	char host[64];
+	double port;
+
+	if (!colon || !isdigit((unsigned char)colon[1]) || !parse_whole(colon + 1, &port) ||
+	    port > 65535 || strchr(colon, '.'))
+		return error_set(error, "it has no port from 0 to 65535");
+	if (len >= sizeof(host))
+		return error_set(error, "the address is too long");
+	snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? len - 2 : len), text + bracketed);
+	if (!bracketed && strchr(host, ':'))
+		return error_set(error, "an IPv6 address must be in brackets");
+	if (bracketed
+		    ? inet_pton(AF_INET6, host, address) == 1
+		    : host[0] == '\0' || strcmp(host, "*") == 0 || strcmp(host, "localhost") == 0 ||
+			      inet_pton(AF_INET, host, address) == 1)
+		return 0;
+	return error_set(error, "\"%s\" is no IPv4 or IPv6 address", host);
+}
+
+static int check_unix(const char *name, struct error *error)
+{
+	struct sockaddr_un address;
+	socklen_t len;
+
+	if (name[0] != '/' && name[0] != '@')
+		return error_set(error, "a unix socket must be an absolute path or @NAME");
+	return unix_socket_address(name, &address, &len, error);
+}
+
+static void check_listen(const struct node *node, const struct text_list *listen,
+			 struct faults *faults)
+{
+	const struct node *item = node->kind == NODE_LIST ? node->first_child : NULL;
+
+	if (listen->count == 0)
+		faults_add(faults, node,
+			   "listen is empty, expected an address such as 0.0.0.0:8086, or none");
+	for (size_t i = 0; i < listen->count; i++, item = item ? item->next : NULL) {
+		const char *text = listen->items[i];
+		struct error error;
+
+		if (strcmp(text, "none") == 0 && listen->count == 1)
+			continue;
+		if ((strncmp(text, "unix:", 5) == 0 ? check_unix(text + 5, &error)
+						    : check_address(text, &error)) != 0)
+			faults_add(faults, item ? item : node,
+				   "cannot listen on \"%.60s\": %s; expected one such as "
+				   "0.0.0.0:8086, [::]:8086 or unix:/run/readyd.sock",
+				   text, error.text);
+	}
+}
+
+static void check_socket(const struct node *node, const char *socket, struct faults *faults)
+{
+	struct error error;
+
+	if (socket && strcmp(socket, "none") != 0 && check_unix(socket, &error) != 0)
+		faults_add(faults, node, "socket: %s; expected @NAME, /PATH or none", error.text);
+}
+
+/* ---- all ---- */
+
+void config_settings_take(const struct node *root, struct settings *settings, struct faults *faults)
+{
+	for (const struct node *member = root->first_child; member; member = member->next) {
+		const struct field *field = strchr(member->key, '.')
+						    ? NULL
+						    : field_find(config_fields, member->key, NULL);
+
+		if (is_role(member->key))
+			continue;
+		if (is_section(member->key)) {
+			take_section(member, settings, faults);
+		} else if (!field) {
+			fault_unknown(member, "", faults);
+		} else if (field_assign(field, false, settings, member, faults) != 0) {
+			continue;
+		} else if (strcmp(field->name, "listen") == 0) {
+			check_listen(member, &settings->listen, faults);
+		} else if (strcmp(field->name, "socket") == 0) {
+			check_socket(member, settings->socket, faults);
+		}
+	}
+}
