@@ -7,6 +7,16 @@
 #include <time.h>
 #include <yyjson.h>
 
+const char *json_library_version(void)
+{
+	static char text[32];
+	uint32_t version = yyjson_version();
+
+	snprintf(text, sizeof(text), "%u.%u.%u", version >> 16 & 0xff, version >> 8 & 0xff,
+		 version & 0xff);
+	return text;
+}
+
 /* ---- reading ---- */
 
 /* One step of a path: from `*path` up to the next separator. */

@@ -48,4 +48,7 @@ void json_number(struct json_writer *writer, const char *name, double value); /*
 /* Milliseconds since 1970 as "2026-01-02T03:04:05.678Z" (RFC 3339). */
 void json_time(struct json_writer *writer, const char *name, int64_t unix_ms);
 
+/* The yyjson version that is linked. */
+const char *json_library_version(void);
+
 #endif

@@ -1,5 +1,6 @@
 #include "agent/report.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -209,6 +210,65 @@ void report_probe_line(const struct engine_probe *probe, bool details, struct bu
 	if (details && has_trouble && probe->runs > 0 && probe->result.message)
 		buffer_format(buffer, ": %s", probe->result.message);
 	trim_to_line(buffer);
+}
+
+static const char *colour_of(bool ok, bool warns)
+{
+	return !ok ? "\033[31m" : warns ? "\033[33m" : "\033[32m";
+}
+
+static void table_row(const struct engine_probe *probe, bool details, bool colour,
+		      struct buffer *buffer)
+{
+	const struct probe_config *config = probe->config;
+	bool ran = probe->runs > 0;
+	bool warns = ran && probe->result.state != PROBE_PASS;
+	char age[32] = "-", latency[32] = "-";
+
+	if (ran) {
+		snprintf(age, sizeof(age), "%.1f s",
+			 (double)(clock_monotonic_us() - probe->result.finished_us) / 1e6);
+		snprintf(latency, sizeof(latency), "%.1f ms",
+			 (double)probe->result.duration_us / 1e3);
+	}
+	buffer_format(buffer, "%-24s %-10s ", config->name, role_name(config->role));
+	if (colour)
+		buffer_text(buffer, colour_of(engine_probe_ok(probe), warns));
+	buffer_format(buffer, "%-8s", standing_name(probe->health.standing));
+	if (colour)
+		buffer_text(buffer, "\033[0m");
+	buffer_format(buffer, " %10s %10s  %s", latency, age,
+		      ran && !probe->stale ? probe_reason_name(probe->result.reason)
+					   : probe_trouble(probe));
+	if (details && ran && probe->result.message)
+		buffer_format(buffer, ": %s", probe->result.message);
+	if (details)
+		buffer_format(buffer, "  %s", config->target);
+	buffer_text(buffer, "\n");
+}
+
+void report_table(const struct engine *engine, bool details, bool colour, struct buffer *buffer)
+{
+	const struct settings *settings = &engine_config(engine)->settings;
+
+	buffer_format(buffer, "%s %s", settings->service,
+		      settings->version ? settings->version : "");
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
+		struct verdict verdict = engine_verdict(engine, (enum endpoint)i);
+
+		buffer_format(buffer, "  %s ", endpoint_name((enum endpoint)i));
+		if (colour)
+			buffer_text(buffer, colour_of(verdict.ok, false));
+		buffer_text(buffer, verdict.ok ? "yes" : "no");
+		if (colour)
+			buffer_text(buffer, "\033[0m");
+		if (!verdict.ok)
+			buffer_format(buffer, " (%s)", hindrance_text(verdict.hindrance));
+	}
+	buffer_format(buffer, "\n\n%-24s %-10s %-8s %10s %10s  %s\n", "PROBE", "ROLE", "STANDING",
+		      "TOOK", "AGE", "RESULT");
+	for (size_t i = 0; i < engine_probe_count(engine); i++)
+		table_row(engine_probe_at(engine, i), details, colour, buffer);
 }
 
 /* ---- JSON ---- */

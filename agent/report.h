@@ -44,6 +44,9 @@ void report_line(const struct engine *engine, enum endpoint endpoint, bool detai
 /* One line about one probe's present standing. */
 void report_probe_line(const struct engine_probe *probe, bool details, struct buffer *buffer);
 
+/* Everything as a table for a terminal, at most one line a probe; `colour` adds escape sequences. */
+void report_table(const struct engine *engine, bool details, bool colour, struct buffer *buffer);
+
 /* One result as text: "pass NAME 1.2 ms", "fail NAME REASON: sentence". */
 void report_result_line(const char *name, const struct probe_result *result, bool details,
 			struct buffer *buffer);
@@ -59,9 +62,5 @@ void report_probe(struct json_writer *json, const struct engine_probe *probe, bo
  * and what comes after the last. */
 void report_status_begin(struct json_writer *json, const struct engine *engine);
 void report_status_end(struct json_writer *json);
-
-/* `readyd --version --json`, and the same as text. */
-void report_version_json(struct buffer *buffer);
-void report_version_text(struct buffer *buffer);
 
 #endif

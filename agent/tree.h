@@ -92,7 +92,9 @@ void tree_set_root(struct tree *tree, struct node *root);
 struct node *node_member(const struct node *map, const char *key);
 
 /* Makes a scalar member of a map, replacing one of the same key. `origin` and `variable` as in
- * struct node; everything is copied. NULL when out of memory. */
+ * struct node; everything is copied. A second value of the same option does not replace the first: both
+ * become items of a list, of which a setting that takes a single value takes the last. NULL when out of
+ * memory. */
 struct node *tree_set(struct tree *tree, struct node *map, const char *key, const char *text,
 		      const char *origin, const char *variable);
 
@@ -113,5 +115,8 @@ bool node_is_null(const struct node *node);
 /* The name nearest to `word` among `count` candidates if it is near enough to be what was meant;
  * NULL otherwise. For "did you mean". */
 const char *nearest_name(const char *word, const char *const *candidates, size_t count);
+
+/* The libyaml version that is linked. */
+const char *tree_library_version(void);
 
 #endif

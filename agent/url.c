@@ -154,8 +154,8 @@ int url_split_host_port(const char *text, char **ret_host, unsigned short *ret_p
 			struct error *error)
 {
 	unsigned short port = 0;
-	const char *rest;
-	char *host;
+	const char *rest = NULL;
+	char *host = NULL;
 	int result;
 
 	result = text[0] == '[' ? take_bracketed(text, &host, &rest, error)

@@ -1,0 +1,404 @@
+/* `readyd check`: one answer and an exit status, by the running agent or by a probe here and now.
+ *
+ * A container engine starts this every few seconds, so nothing is initialised that the question at hand
+ * does not need: asking the agent touches no library at all. */
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/buffer.h"
+#include "agent/client.h"
+#include "agent/command.h"
+#include "agent/config.h"
+#include "agent/loop.h"
+#include "agent/report.h"
+#include "agent/resolve.h"
+#include "agent/runner.h"
+#include "agent/url.h"
+
+enum {
+	/* Podman keeps 500 characters of a health check's output. */
+	OUTPUT_MAX = 500,
+	WHAT_MAX = 32,
+	OPTIONS_MAX = 64,
+	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
+	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
+	ANSWER_MAX = 128 * 1024,
+};
+
+/* One thing to check. */
+struct question {
+	const char *what;
+	bool is_target;
+	size_t first_option, option_count; /* of a target */
+
+	bool failed;
+	bool json;
+	struct buffer answer; /* a line, or a line of JSON */
+
+	struct probe_config *config;
+	struct runner runner;
+	bool done;
+};
+
+struct check {
+	bool json;
+	const char *socket_name;
+	int64_t deadline_us;
+	int64_t timeout_us;
+	struct override options[OPTIONS_MAX];
+	size_t option_count;
+	struct question questions[WHAT_MAX];
+	size_t question_count;
+};
+
+static const char help[] =
+	"usage: readyd check [OPTION...] [WHAT...]\n"
+	"\n"
+	"Gives one answer and exits with 0 (yes) or 1 (no, or any error).\n"
+	"\n"
+	"WHAT  readiness (the default), liveness or startup: ask the running agent\n"
+	"      a probe's name: ask the running agent about it\n"
+	"      a target URL: probe it here and now, no agent needed\n"
+	"Several are checked together, and all must be good.\n"
+	"\n"
+	"  -o NAME=VALUE    a setting of the target before it, by its name in the\n"
+	"                   configuration file (repeat for several)\n"
+	"  --timeout TIME   the whole may take so long, such as 500ms or 2.5\n"
+	"                   (default 3 seconds)\n"
+	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd)\n"
+	"  --json           print JSON\n"
+	"\n"
+	"examples:\n"
+	"  HEALTHCHECK CMD [\"/readyd\", \"check\"]\n"
+	"  readyd check liveness\n"
+	"  readyd check http://127.0.0.1:8080/healthz\n"
+	"  readyd check postgres://app@db/users -o role=primary -o passwordFile=/run/secrets/db\n";
+
+static int usage_error(const char *sentence, const char *word)
+{
+	fprintf(stderr, "readyd check: %s%s%s; see `readyd check --help`\n", sentence,
+		word ? ": " : "", word ? word : "");
+	return -1;
+}
+
+static bool is_target(const char *what)
+{
+	const char *colon = strchr(what, ':');
+
+	return colon && probe_type_by_scheme(what, (size_t)(colon - what));
+}
+
+static int add_what(struct check *check, const char *what)
+{
+	struct question *question = &check->questions[check->question_count];
+
+	if (check->question_count == WHAT_MAX)
+		return usage_error("too many things to check", NULL);
+	if (what[0] == '\0' || strlen(what) > 200) {
+		if (!is_target(what))
+			return usage_error("this is no name and no target", what);
+	}
+	question->what = what;
+	question->is_target = is_target(what);
+	if (!question->is_target && strstr(what, ":/"))
+		return usage_error("no probe type has the scheme of this target", what);
+	/* Options before the first target are its own as well. */
+	question->first_option = check->option_count;
+	if (question->is_target && check->question_count == 0)
+		question->first_option = 0;
+	question->option_count = check->option_count - question->first_option;
+	check->question_count++;
+	return 0;
+}
+
+static int add_option(struct check *check, char *text)
+{
+	char *equals = strchr(text, '=');
+
+	if (!equals || equals == text)
+		return usage_error("-o takes NAME=VALUE, not", text);
+	if (check->option_count == OPTIONS_MAX)
+		return usage_error("too many -o options", NULL);
+	*equals = '\0';
+	check->options[check->option_count++] = (struct override){text, equals + 1};
+	if (check->question_count > 0) {
+		struct question *last = &check->questions[check->question_count - 1];
+
+		if (!last->is_target)
+			return usage_error("-o is for targets, and what is before it is none",
+					   last->what);
+		last->option_count++;
+	}
+	return 0;
+}
+
+/* Returns 1 when there is nothing left to do, -1 for a usage error. */
+static int parse(struct check *check, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},	 {"json", no_argument, NULL, 'j'},
+		{"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 's'},
+		{NULL, 0, NULL, 0},
+	};
+	int letter;
+
+	opterr = 0;
+	/* The leading "-" keeps the order, so that each -o stays with its target. */
+	while ((letter = getopt_long(argc, argv, "-:ho:", options, NULL)) != -1) {
+		int result = 0;
+
+		switch (letter) {
+		case 'h':
+			fputs(help, stdout);
+			return fflush(stdout) == 0 ? 1 : -1;
+		case 'j':
+			check->json = true;
+			break;
+		case 't':
+			check->timeout_us = parse_seconds(optarg);
+			if (check->timeout_us <= 0)
+				result = usage_error("--timeout takes a time such as 2.5 or 500ms, not",
+						     optarg);
+			break;
+		case 's':
+			check->socket_name = optarg;
+			break;
+		case 'o':
+			result = add_option(check, optarg);
+			break;
+		case 1:
+			result = add_what(check, optarg);
+			break;
+		case ':':
+			result = usage_error("a value is missing after", argv[optind - 1]);
+			break;
+		default:
+			result = usage_error("unknown option", argv[optind - 1]);
+			break;
+		}
+		if (result < 0)
+			return -1;
+	}
+	while (optind < argc) {
+		if (add_what(check, argv[optind++]) < 0)
+			return -1;
+	}
+	if (check->question_count == 0)
+		return add_what(check, "readiness");
+	return 0;
+}
+
+/* ---- asking the agent ---- */
+
+static void fail_question(const struct check *check, struct question *question, const char *reason,
+			  const char *sentence)
+{
+	question->failed = true;
+	buffer_clear(&question->answer);
+	if (check->json) {
+		struct json_writer json;
+
+		json_begin(&json, &question->answer);
+		json_object_begin(&json, NULL);
+		json_text(&json, "name", question->what);
+		json_text(&json, "state", "fail");
+		json_text(&json, "reason", reason);
+		json_text(&json, "message", sentence);
+		json_boolean(&json, "alive", false);
+		json_boolean(&json, "ready", false);
+		json_object_end(&json);
+		buffer_text(&question->answer, "\n");
+		return;
+	}
+	buffer_format(&question->answer, "fail %s %s: %s\n", question->what, reason, sentence);
+}
+
+static void ask_agent(const struct check *check, struct question *question)
+{
+	struct error error = {{0}};
+	char path[256];
+	int status;
+
+	snprintf(path, sizeof(path), "/check/%s", question->what);
+	status = client_get(client_socket_name(check->socket_name), path, check->json,
+			    check->deadline_us, &question->answer, &error);
+	if (status == 200)
+		return;
+	question->failed = true;
+	if (status == 503 && question->answer.len > 0)
+		return;
+	if (status == 404)
+		fail_question(check, question, "unknown_probe",
+			      "the agent has no probe of this name");
+	else if (status > 0)
+		fail_question(check, question, "agent_error", "the agent did not understand");
+	else
+		fail_question(check, question, status == 0 ? "agent_missing" : "agent_silent",
+			      error.text);
+}
+
+/* ---- probing ourselves ---- */
+
+static void on_done(struct runner *runner, struct probe_result *result)
+{
+	struct question *question = runner->owner;
+	const struct probe_config *config = question->config;
+
+	question->done = true;
+	question->failed = result->state == PROBE_FAIL;
+	if (question->json) {
+		struct json_writer json;
+
+		json_begin(&json, &question->answer);
+		json_object_begin(&json, NULL);
+		report_result_members(&json, config, result, true);
+		json_object_end(&json);
+		buffer_text(&question->answer, "\n");
+	} else {
+		report_result_line(config->name, result, true, &question->answer);
+	}
+}
+
+static void print_faults(const struct faults *faults)
+{
+	for (const struct fault *fault = faults->first; fault; fault = fault->next)
+		fprintf(stderr, "readyd check: %s%s\n", fault->warning ? "warning: " : "",
+			fault->text);
+}
+
+/* Builds the probe of a target question; its run may take as long as the whole check. */
+static int configure(struct check *check, struct question *question)
+{
+	struct override options[OPTIONS_MAX + 1];
+	struct faults faults = {0};
+	char timeout[32], name[128];
+	int64_t left_us = check->deadline_us - clock_monotonic_us();
+
+	url_mask(question->what, name, sizeof(name));
+	snprintf(timeout, sizeof(timeout), "%lldms", (long long)(check->timeout_us + 999) / 1000);
+	options[0] = (struct override){"timeoutSeconds", timeout};
+	memcpy(options + 1, check->options + question->first_option,
+	       question->option_count * sizeof(options[0]));
+	question->config = probe_config_from_target(name, question->what, options,
+						    question->option_count + 1, &faults);
+	print_faults(&faults);
+	faults_free(&faults);
+	if (!question->config)
+		return -1;
+	if (question->config->timeout_us > left_us)
+		question->config->timeout_us = left_us > 0 ? left_us : 1;
+	return 0;
+}
+
+static bool all_done(const struct check *check)
+{
+	for (size_t i = 0; i < check->question_count; i++) {
+		if (check->questions[i].is_target && !check->questions[i].done)
+			return false;
+	}
+	return true;
+}
+
+/* Runs all targets at the same time. Each ends by its own deadline at the latest. */
+static int probe_targets(struct check *check)
+{
+	struct loop *loop = loop_create();
+	struct resolver *resolver = loop ? resolver_create(loop) : NULL;
+	struct probe_env env = {.loop = loop, .resolver = resolver};
+	int result = resolver ? 0 : usage_error("out of memory or descriptors", NULL);
+
+	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
+		if (check->questions[i].is_target)
+			result = configure(check, &check->questions[i]);
+	}
+	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
+		struct question *question = &check->questions[i];
+
+		if (!question->is_target)
+			continue;
+		question->json = check->json;
+		question->runner = (struct runner){.config = question->config,
+						   .env = &env,
+						   .on_done = on_done,
+						   .owner = question};
+		runner_start(&question->runner);
+	}
+	while (result == 0 && !all_done(check))
+		loop_turn(loop, -1);
+	for (size_t i = 0; i < check->question_count; i++) {
+		struct question *question = &check->questions[i];
+
+		if (!question->config)
+			continue;
+		if (question->runner.config)
+			runner_release(&question->runner);
+		probe_config_free(question->config);
+	}
+	runner_shutdown();
+	resolver_destroy(resolver);
+	loop_destroy(loop);
+	return result;
+}
+
+/* ---- the answer ---- */
+
+/* What failed comes first, and text stays within what an engine keeps. */
+static void print_answers(const struct check *check)
+{
+	struct buffer output;
+
+	buffer_init(&output, check->json ? (size_t)ANSWER_MAX * WHAT_MAX : OUTPUT_MAX);
+	for (int failed = 1; failed >= 0; failed--) {
+		for (size_t i = 0; i < check->question_count; i++) {
+			const struct question *question = &check->questions[i];
+
+			if (question->failed == (failed == 1))
+				buffer_append(&output, question->answer.data, question->answer.len);
+		}
+	}
+	for (size_t done = 0; done < output.len;) {
+		ssize_t len = write(STDOUT_FILENO, output.data + done, output.len - done);
+
+		if (len <= 0)
+			break;
+		done += (size_t)len;
+	}
+	buffer_free(&output);
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct check check = {.timeout_us = DEFAULT_TIMEOUT_US};
+	bool any_target = false;
+	int failed = 0;
+	int parsed = parse(&check, argc, argv);
+
+	if (parsed != 0)
+		return parsed > 0 ? 0 : 1;
+	/* A reader that has gone must not turn the answer into a signal. */
+	signal(SIGPIPE, SIG_IGN);
+	check.deadline_us = clock_monotonic_us() + check.timeout_us;
+	for (size_t i = 0; i < check.question_count; i++) {
+		buffer_init(&check.questions[i].answer, ANSWER_MAX);
+		any_target = any_target || check.questions[i].is_target;
+	}
+	if (any_target && probe_targets(&check) < 0)
+		failed = 1;
+	for (size_t i = 0; failed == 0 && i < check.question_count; i++) {
+		if (!check.questions[i].is_target)
+			ask_agent(&check, &check.questions[i]);
+	}
+	if (failed == 0)
+		print_answers(&check);
+	for (size_t i = 0; i < check.question_count; i++) {
+		failed |= check.questions[i].failed;
+		buffer_free(&check.questions[i].answer);
+	}
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,949 @@
+#include "agent/serve.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "agent/listen.h"
+#include "agent/log.h"
+#include "agent/report.h"
+
+enum {
+	ACCEPTS_PER_TURN = 64,
+	/* Memory for a request's line and headers. */
+	CONNECTION_MEMORY = 8 * 1024,
+	EXCLUDED_MAX = 64,
+	SWEEP_US = 250 * 1000,
+	/* A connection that has just been accepted gets this long before it may have to make room. */
+	GRACE_US = 100 * 1000,
+	/* /status with more probes than this is sent in parts, made as the asker takes them. */
+	STATUS_WHOLE_MAX = 100,
+	STATUS_PART_CEILING = 64 * 1024,
+	TABLE_CEILING = 4 * 1024 * 1024,
+};
+
+/* Where a connection stands; each state is a list ordered by age. */
+enum client_state {
+	CLIENT_FRESH, /* accepted, no whole request yet */
+	CLIENT_BUSY,  /* a request is being answered */
+	CLIENT_IDLE,  /* answered, kept alive */
+	CLIENT_STATES,
+};
+
+struct client {
+	struct server *server;
+	int fd;
+	bool trusted; /* over a unix socket, by our own user or root */
+	bool is_unix;
+	bool is_local;
+	bool admin;
+	enum client_state state;
+	int64_t since_us;
+	struct client *previous, *next;
+};
+
+struct client_list {
+	struct client *oldest, *newest;
+};
+
+struct listener {
+	struct server *server;
+	struct listen_socket socket;
+	struct loop_io io;
+	bool admin;
+};
+
+/* An answer that is the same for everybody until the verdict changes. */
+struct ready_answer {
+	struct MHD_Response *response;
+	unsigned status;
+};
+
+struct server {
+	struct loop *loop;
+	struct engine *engine;
+	struct MHD_Daemon *daemon;
+	struct loop_io daemon_io;
+	struct loop_timer daemon_timer;
+	struct loop_timer sweep;
+	struct listener listeners[LISTEN_SOCKETS_MAX];
+	size_t listener_count;
+	struct client_list clients[CLIENT_STATES];
+	size_t client_count;
+	struct client *arriving; /* between accept() and libmicrohttpd's notification */
+	struct ready_answer answers[ENDPOINT_COUNT];
+	uint64_t answers_generation;
+};
+
+const char *server_library_version(void)
+{
+	return MHD_get_version();
+}
+
+/* ---- connections ---- */
+
+static void client_unlink(struct client *client)
+{
+	struct client_list *list = &client->server->clients[client->state];
+
+	if (client->previous)
+		client->previous->next = client->next;
+	else
+		list->oldest = client->next;
+	if (client->next)
+		client->next->previous = client->previous;
+	else
+		list->newest = client->previous;
+}
+
+static void client_link(struct client *client, enum client_state state)
+{
+	struct client_list *list = &client->server->clients[state];
+
+	client->state = state;
+	client->since_us = loop_now_us(client->server->loop);
+	client->next = NULL;
+	client->previous = list->newest;
+	if (list->newest)
+		list->newest->next = client;
+	else
+		list->oldest = client;
+	list->newest = client;
+}
+
+static void client_move(struct client *client, enum client_state state)
+{
+	client_unlink(client);
+	client_link(client, state);
+}
+
+/* libmicrohttpd owns the connection and closes it when it sees this end of it. */
+static void client_hang_up(struct client *client)
+{
+	shutdown(client->fd, SHUT_RDWR);
+	/* Not hung up twice while libmicrohttpd gets round to it. */
+	client_move(client, CLIENT_BUSY);
+}
+
+static void on_connection(void *owner, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct server *server = owner;
+	struct client *client;
+
+	(void)connection;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = server->arriving;
+		return;
+	}
+	client = *context;
+	if (!client)
+		return;
+	client_unlink(client);
+	server->client_count--;
+	free(client);
+	*context = NULL;
+}
+
+static struct client *client_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+/* Room for one more: whoever has been silent longest goes. Slow or silent clients can therefore fill the
+ * table, but not keep it. */
+static bool make_room(struct server *server)
+{
+	static const enum client_state order[] = {CLIENT_FRESH, CLIENT_IDLE, CLIENT_BUSY};
+	int64_t now_us = loop_now_us(server->loop);
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		struct client *oldest = server->clients[order[i]].oldest;
+
+		if (!oldest || now_us - oldest->since_us < GRACE_US)
+			continue;
+		client_hang_up(oldest);
+		return true;
+	}
+	return false;
+}
+
+static bool is_loopback(const struct sockaddr_storage *peer)
+{
+	if (peer->ss_family == AF_INET) {
+		const struct sockaddr_in *address = (const struct sockaddr_in *)peer;
+
+		return ntohl(address->sin_addr.s_addr) >> 24 == 127;
+	}
+	if (peer->ss_family == AF_INET6) {
+		const struct in6_addr *address = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+
+		return IN6_IS_ADDR_LOOPBACK(address);
+	}
+	return false;
+}
+
+/* An abstract socket has no file permissions, so the kernel is asked who is at the other end. */
+static bool is_own_user(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static void adopt(struct listener *listener, int fd, const struct sockaddr_storage *peer,
+		  socklen_t len)
+{
+	struct server *server = listener->server;
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		close(fd);
+		return;
+	}
+	client->server = server;
+	client->fd = fd;
+	client->is_unix = listener->socket.is_unix;
+	client->trusted = listener->socket.is_unix && is_own_user(fd);
+	client->is_local = !listener->socket.is_unix && is_loopback(peer);
+	client->admin = listener->admin;
+	client_link(client, CLIENT_FRESH);
+	server->client_count++;
+	server->arriving = client;
+	/* On failure libmicrohttpd has closed the descriptor. */
+	if (MHD_add_connection(server->daemon, fd, (const struct sockaddr *)peer, len) != MHD_YES) {
+		client_unlink(client);
+		server->client_count--;
+		free(client);
+	}
+	server->arriving = NULL;
+}
+
+static void serve_pending(struct server *server);
+
+static void on_accept(struct loop_io *io, unsigned events)
+{
+	struct listener *listener = io->owner;
+	struct server *server = listener->server;
+	size_t limit = (size_t)engine_config(server->engine)->settings.connection_limit;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof(peer);
+		int fd, on = 1;
+
+		if (server->client_count >= limit && !make_room(server))
+			break;
+		fd = accept4(listener->socket.fd, (struct sockaddr *)&peer, &len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			break;
+		if (!listener->socket.is_unix)
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		adopt(listener, fd, &peer, len);
+	}
+	serve_pending(server);
+}
+
+static void expire(struct server *server, enum client_state state, int64_t allowed_us)
+{
+	int64_t now_us = loop_now_us(server->loop);
+
+	for (;;) {
+		struct client *oldest = server->clients[state].oldest;
+
+		if (!oldest || now_us - oldest->since_us < allowed_us)
+			return;
+		client_hang_up(oldest);
+		/* The list of the busy holds those that are being hung up: one a sweep is enough. */
+		if (state == CLIENT_BUSY)
+			return;
+	}
+}
+
+static void on_sweep(struct loop_timer *timer)
+{
+	struct server *server = timer->owner;
+	const struct settings *settings = &engine_config(server->engine)->settings;
+
+	expire(server, CLIENT_FRESH, settings->request_timeout_us);
+	expire(server, CLIENT_BUSY, settings->request_timeout_us * 2);
+	expire(server, CLIENT_IDLE, settings->idle_timeout_us);
+	serve_pending(server);
+	loop_timer_set(server->loop, timer, loop_now_us(server->loop) + SWEEP_US);
+}
+
+/* ---- answers ---- */
+
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_HEALTH_JSON };
+
+static const char *const content_types[] = {
+	[FORMAT_TEXT] = "text/plain; charset=utf-8",
+	[FORMAT_JSON] = "application/json",
+	[FORMAT_HEALTH_JSON] = "application/health+json",
+};
+
+/* The quality of one media range, in thousandths (RFC 9110, section 12.4.2). */
+static int quality(const char *range, size_t len)
+{
+	for (size_t i = 0; i + 2 < len; i++) {
+		int value = 0, scale = 1000;
+
+		if (range[i] != ';')
+			continue;
+		i++;
+		while (i < len && range[i] == ' ')
+			i++;
+		if (i + 2 >= len || strncasecmp(range + i, "q=", 2) != 0)
+			continue;
+		for (i += 2; i < len && scale > 0; i++) {
+			if (range[i] == '.')
+				continue;
+			if (range[i] < '0' || range[i] > '9')
+				break;
+			value += (range[i] - '0') * scale;
+			scale /= 10;
+		}
+		return value;
+	}
+	return 1000;
+}
+
+static bool range_is(const char *range, size_t len, const char *type)
+{
+	size_t wanted = strlen(type);
+
+	return len >= wanted && strncasecmp(range, type, wanted) == 0 &&
+	       (len == wanted || strchr("; \t", range[wanted]));
+}
+
+/* The format that the Accept header likes best; text unless something else is named. */
+static enum format negotiate(const char *accept)
+{
+	enum format best = FORMAT_TEXT;
+	int best_quality = 0;
+
+	while (accept && *accept != '\0') {
+		size_t len = strcspn(accept, ",");
+		int value = quality(accept, len);
+
+		if (value > best_quality && range_is(accept, len, "application/health+json"))
+			best = FORMAT_HEALTH_JSON, best_quality = value;
+		else if (value > best_quality && range_is(accept, len, "application/json"))
+			best = FORMAT_JSON, best_quality = value;
+		else if (value > best_quality &&
+			 (range_is(accept, len, "text/plain") || range_is(accept, len, "text/*") ||
+			  range_is(accept, len, "*/*")))
+			best = FORMAT_TEXT, best_quality = value;
+		accept += len;
+		accept += strspn(accept, ", \t");
+	}
+	return best;
+}
+
+static bool may_see_details(const struct server *server, const struct client *client)
+{
+	int details = engine_config(server->engine)->settings.details;
+
+	if (client->is_unix)
+		return client->trusted;
+	return details == DETAILS_ALWAYS || (details == DETAILS_LOCAL && client->is_local);
+}
+
+static void add_headers(struct MHD_Response *response, const char *content_type)
+{
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+/* A response that takes the buffer's memory; NULL when out of memory, the buffer is gone then too. */
+static struct MHD_Response *response_from(struct buffer *buffer, const char *content_type)
+{
+	struct MHD_Response *response;
+
+	if (!buffer->data)
+		return NULL;
+	response = MHD_create_response_from_buffer(buffer->len, buffer->data,
+						   MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		buffer_free(buffer);
+		return NULL;
+	}
+	buffer_init(buffer, buffer->ceiling);
+	add_headers(response, content_type);
+	return response;
+}
+
+static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned status,
+				     struct MHD_Response *response)
+{
+	enum MHD_Result result;
+
+	if (!response)
+		return MHD_NO;
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status,
+				 const char *text)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer_static(strlen(text), text);
+
+	if (!response)
+		return MHD_NO;
+	add_headers(response, content_types[FORMAT_TEXT]);
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD, OPTIONS");
+	return send_response(connection, status, response);
+}
+
+static unsigned status_of(struct verdict verdict)
+{
+	return verdict.ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+static void forget_answers(struct server *server)
+{
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
+		if (server->answers[i].response)
+			MHD_destroy_response(server->answers[i].response);
+		server->answers[i].response = NULL;
+	}
+}
+
+/* The bare answer of an endpoint: made once for each verdict, so that it costs the same however many
+ * probes and askers there are. */
+static enum MHD_Result send_bare(struct server *server, struct MHD_Connection *connection,
+				 enum endpoint endpoint)
+{
+	struct ready_answer *answer = &server->answers[endpoint];
+
+	if (server->answers_generation != engine_generation(server->engine)) {
+		forget_answers(server);
+		server->answers_generation = engine_generation(server->engine);
+	}
+	if (!answer->response) {
+		struct verdict verdict = engine_verdict(server->engine, endpoint);
+		struct buffer text;
+
+		buffer_init(&text, 256);
+		buffer_text(&text, verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
+		buffer_text(&text, "\n");
+		answer->response = response_from(&text, content_types[FORMAT_TEXT]);
+		answer->status = status_of(verdict);
+		if (answer->response)
+			MHD_add_response_header(answer->response, MHD_HTTP_HEADER_ALLOW,
+						"GET, HEAD, OPTIONS");
+	}
+	if (!answer->response)
+		return MHD_NO;
+	return MHD_queue_response(connection, answer->status, answer->response);
+}
+
+/* ---- routes ---- */
+
+struct excluded {
+	char *names[EXCLUDED_MAX];
+	size_t count;
+	bool too_many;
+};
+
+static enum MHD_Result collect_excluded(void *context, enum MHD_ValueKind kind, const char *key,
+					const char *value)
+{
+	struct excluded *excluded = context;
+
+	(void)kind;
+	if (strcmp(key, "exclude") != 0 || !value)
+		return MHD_YES;
+	if (excluded->count == EXCLUDED_MAX)
+		excluded->too_many = true;
+	else
+		excluded->names[excluded->count++] = (char *)(uintptr_t)value;
+	return MHD_YES;
+}
+
+static bool has_argument(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, name, strlen(name),
+					     NULL, NULL) == MHD_YES;
+}
+
+static enum format wanted_format(struct MHD_Connection *connection)
+{
+	return negotiate(MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+						     MHD_HTTP_HEADER_ACCEPT));
+}
+
+static enum MHD_Result send_endpoint(struct server *server, const struct client *client,
+				     struct MHD_Connection *connection, enum endpoint endpoint)
+{
+	struct report_request request = {.endpoint = endpoint};
+	enum format format = wanted_format(connection);
+	struct excluded excluded = {.count = 0};
+	struct verdict verdict;
+	struct buffer buffer;
+
+	if (format == FORMAT_TEXT &&
+	    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) == 0)
+		return send_bare(server, connection, endpoint);
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, collect_excluded, &excluded);
+	if (excluded.too_many)
+		return send_text(connection, MHD_HTTP_BAD_REQUEST, "too many exclude arguments\n");
+	request.excluded = excluded.names;
+	request.excluded_count = excluded.count;
+	request.details = may_see_details(server, client);
+	verdict = engine_verdict_without(server->engine, endpoint, excluded.names, excluded.count);
+	if (format == FORMAT_TEXT && !has_argument(connection, "verbose") && excluded.count == 0)
+		return send_bare(server, connection, endpoint);
+	buffer_init(&buffer, REPORT_ANSWER_MAX * 2);
+	if (format == FORMAT_JSON)
+		report_json(server->engine, &request, &buffer);
+	else if (format == FORMAT_HEALTH_JSON)
+		report_health_json(server->engine, &request, &buffer);
+	else if (has_argument(connection, "verbose"))
+		report_verbose(server->engine, &request, &buffer);
+	else
+		buffer_format(&buffer, "%s\n",
+			      verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
+	return send_response(connection, status_of(verdict),
+			     response_from(&buffer, content_types[format]));
+}
+
+static enum MHD_Result send_probe(struct server *server, const struct client *client,
+				  struct MHD_Connection *connection,
+				  const struct engine_probe *probe)
+{
+	bool details = may_see_details(server, client);
+	unsigned status =
+		engine_probe_ok(probe) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+	struct json_writer json;
+	struct buffer buffer;
+
+	buffer_init(&buffer, STATUS_PART_CEILING);
+	if (wanted_format(connection) == FORMAT_TEXT) {
+		report_probe_line(probe, details, &buffer);
+		return send_response(connection, status,
+				     response_from(&buffer, content_types[FORMAT_TEXT]));
+	}
+	json_begin(&json, &buffer);
+	report_probe(&json, probe, details);
+	buffer_text(&buffer, "\n");
+	return send_response(connection, status,
+			     response_from(&buffer, content_types[FORMAT_JSON]));
+}
+
+/* /status in the making: which part comes next, and what of the present part is still to be sent. */
+struct status_stream {
+	struct server *server;
+	struct json_writer json;
+	struct buffer part;
+	size_t sent, next_probe;
+	uint64_t generation;
+	bool details, begun, ended;
+};
+
+static void status_next_part(struct status_stream *stream)
+{
+	const struct engine *engine = stream->server->engine;
+
+	if (!stream->begun) {
+		report_status_begin(&stream->json, engine);
+		stream->begun = true;
+	} else if (stream->next_probe < engine_probe_count(engine)) {
+		report_probe(&stream->json, engine_probe_at(engine, stream->next_probe++),
+			     stream->details);
+	} else if (!stream->ended) {
+		report_status_end(&stream->json);
+		stream->ended = true;
+	}
+}
+
+static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t max)
+{
+	struct status_stream *stream = owner;
+	size_t len;
+
+	(void)position;
+	if (stream->generation != engine_configuration_generation(stream->server->engine))
+		return MHD_CONTENT_READER_END_WITH_ERROR; /* a reload: what was sent is void */
+	if (stream->sent == stream->part.len) {
+		buffer_clear(&stream->part);
+		stream->sent = 0;
+		status_next_part(stream);
+		if (stream->part.len == 0)
+			return MHD_CONTENT_READER_END_OF_STREAM;
+	}
+	len = stream->part.len - stream->sent;
+	if (len > max)
+		len = max;
+	memcpy(bytes, stream->part.data + stream->sent, len);
+	stream->sent += len;
+	return (ssize_t)len;
+}
+
+static void status_free(void *owner)
+{
+	struct status_stream *stream = owner;
+
+	buffer_free(&stream->part);
+	free(stream);
+}
+
+static struct MHD_Response *status_whole(struct server *server, bool details)
+{
+	struct json_writer json;
+	struct buffer buffer;
+
+	buffer_init(&buffer, (size_t)STATUS_PART_CEILING * (STATUS_WHOLE_MAX + 1));
+	json_begin(&json, &buffer);
+	report_status_begin(&json, server->engine);
+	for (size_t i = 0; i < engine_probe_count(server->engine); i++)
+		report_probe(&json, engine_probe_at(server->engine, i), details);
+	report_status_end(&json);
+	return response_from(&buffer, content_types[FORMAT_JSON]);
+}
+
+static struct MHD_Response *status_in_parts(struct server *server, bool details)
+{
+	struct status_stream *stream = calloc(1, sizeof(*stream));
+	struct MHD_Response *response;
+
+	if (!stream)
+		return NULL;
+	stream->server = server;
+	stream->details = details;
+	stream->generation = engine_configuration_generation(server->engine);
+	buffer_init(&stream->part, STATUS_PART_CEILING);
+	json_begin(&stream->json, &stream->part);
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STATUS_PART_CEILING,
+						     status_read, stream, status_free);
+	if (!response) {
+		status_free(stream);
+		return NULL;
+	}
+	add_headers(response, content_types[FORMAT_JSON]);
+	return response;
+}
+
+static enum MHD_Result send_status(struct server *server, const struct client *client,
+				   struct MHD_Connection *connection)
+{
+	bool details = may_see_details(server, client);
+	bool whole = engine_probe_count(server->engine) <= STATUS_WHOLE_MAX;
+
+	return send_response(connection, MHD_HTTP_OK,
+			     whole ? status_whole(server, details)
+				   : status_in_parts(server, details));
+}
+
+/* What `readyd status` shows. */
+static enum MHD_Result send_table(struct server *server, const struct client *client,
+				  struct MHD_Connection *connection)
+{
+	struct buffer buffer;
+
+	buffer_init(&buffer, TABLE_CEILING);
+	report_table(server->engine, may_see_details(server, client),
+		     has_argument(connection, "colour"), &buffer);
+	return send_response(connection, MHD_HTTP_OK,
+			     response_from(&buffer, content_types[FORMAT_TEXT]));
+}
+
+/* What `readyd check` asks for: one line, or JSON by Accept. */
+static enum MHD_Result send_check(struct server *server, const struct client *client,
+				  struct MHD_Connection *connection, const char *what)
+{
+	static const enum role order[] = {ROLE_READINESS, ROLE_LIVENESS, ROLE_STARTUP};
+	bool details = may_see_details(server, client);
+	struct buffer buffer;
+
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
+		static const char *const names[] = {[ENDPOINT_LIVENESS] = "liveness",
+						    [ENDPOINT_READINESS] = "readiness",
+						    [ENDPOINT_STARTUP] = "startup"};
+
+		if (strcmp(what, names[i]) != 0)
+			continue;
+		if (wanted_format(connection) != FORMAT_TEXT)
+			return send_endpoint(server, client, connection, (enum endpoint)i);
+		buffer_init(&buffer, REPORT_ANSWER_MAX);
+		report_line(server->engine, (enum endpoint)i, details, &buffer);
+		return send_response(connection,
+				     status_of(engine_verdict(server->engine, (enum endpoint)i)),
+				     response_from(&buffer, content_types[FORMAT_TEXT]));
+	}
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const struct engine_probe *probe = engine_find(server->engine, order[i], what);
+
+		if (probe)
+			return send_probe(server, client, connection, probe);
+	}
+	return send_text(connection, MHD_HTTP_NOT_FOUND, "there is no such probe\n");
+}
+
+struct route {
+	const char *path;
+	enum endpoint endpoint;
+	enum role role; /* of the probes under PATH/NAME */
+};
+
+static const struct route routes[] = {
+	{"/ready", ENDPOINT_READINESS, ROLE_READINESS},
+	{"/healthz", ENDPOINT_LIVENESS, ROLE_LIVENESS},
+	{"/readyz", ENDPOINT_READINESS, ROLE_READINESS},
+	{"/livez", ENDPOINT_LIVENESS, ROLE_LIVENESS},
+	{"/startup", ENDPOINT_STARTUP, ROLE_STARTUP},
+	{"/startupz", ENDPOINT_STARTUP, ROLE_STARTUP},
+};
+
+static enum MHD_Result route(struct server *server, const struct client *client,
+			     struct MHD_Connection *connection, const char *path)
+{
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		size_t len = strlen(routes[i].path);
+		const struct engine_probe *probe;
+
+		if (strncmp(path, routes[i].path, len) != 0)
+			continue;
+		if (path[len] == '\0' || strcmp(path + len, "/") == 0)
+			return send_endpoint(server, client, connection, routes[i].endpoint);
+		if (path[len] != '/')
+			continue;
+		probe = engine_find(server->engine, routes[i].role, path + len + 1);
+		if (probe)
+			return send_probe(server, client, connection, probe);
+		return send_text(connection, MHD_HTTP_NOT_FOUND, "there is no such probe\n");
+	}
+	if (strcmp(path, "/status") == 0)
+		return send_status(server, client, connection);
+	/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
+	if (strcmp(path, "/") == 0)
+		return send_endpoint(server, client, connection, ENDPOINT_READINESS);
+	if (client->admin && strcmp(path, "/table") == 0)
+		return send_table(server, client, connection);
+	if (client->admin && strncmp(path, "/check/", 7) == 0)
+		return send_check(server, client, connection, path + 7);
+	return send_text(connection, MHD_HTTP_NOT_FOUND,
+			 "not found; try /healthz, /ready, /startup or /status\n");
+}
+
+static bool is_readable_method(const char *method)
+{
+	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+	       strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
+	       strcmp(method, MHD_HTTP_METHOD_OPTIONS) == 0;
+}
+
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *path,
+				  const char *method, const char *version, const char *upload,
+				  size_t *upload_len, void **context)
+{
+	struct server *server = owner;
+	struct client *client = client_of(connection);
+
+	(void)version;
+	(void)upload;
+	if (!client)
+		return MHD_NO;
+	if (!*context) {
+		*context = client;
+		client_move(client, CLIENT_BUSY);
+		if (!is_readable_method(method))
+			return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+					 "only GET, HEAD and OPTIONS are served here\n");
+		/* Answering at the first call would make libmicrohttpd close the connection. */
+		return MHD_YES;
+	}
+	if (*upload_len > 0) {
+		*upload_len = 0; /* a body means nothing here; requestTimeoutSeconds bounds it */
+		return MHD_YES;
+	}
+	return route(server, client, connection, path);
+}
+
+static void on_completed(void *owner, struct MHD_Connection *connection, void **context,
+			 enum MHD_RequestTerminationCode code)
+{
+	(void)owner;
+	(void)connection;
+	if (*context && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		client_move(*context, CLIENT_IDLE);
+	*context = NULL;
+}
+
+/* ---- libmicrohttpd on our loop ---- */
+
+/* Lets libmicrohttpd do what is due, and asks when it wants to be called again at the latest. */
+static void serve_pending(struct server *server)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+
+	MHD_run(server->daemon);
+	if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES)
+		loop_timer_set(server->loop, &server->daemon_timer,
+			       clock_monotonic_us() + (int64_t)timeout_ms * 1000);
+	else
+		loop_timer_clear(server->loop, &server->daemon_timer);
+}
+
+static void on_daemon_io(struct loop_io *io, unsigned events)
+{
+	(void)events;
+	serve_pending(io->owner);
+}
+
+static void on_daemon_timer(struct loop_timer *timer)
+{
+	serve_pending(timer->owner);
+}
+
+static void log_to_us(void *owner, const char *format, va_list arguments)
+{
+	/* libmicrohttpd's remarks are about single connections, which are no events of ours. */
+	(void)owner;
+	(void)format;
+	(void)arguments;
+}
+
+static int start_daemon(struct server *server, struct error *error)
+{
+	const union MHD_DaemonInfo *info;
+
+	server->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_NO_THREAD_SAFETY, 0, NULL, NULL,
+		on_request, server, MHD_OPTION_EXTERNAL_LOGGER, log_to_us, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		/* make_room() keeps the configured limit; this one only must not be lower. */
+		MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN, MHD_OPTION_CONNECTION_TIMEOUT,
+		0U, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	if (!server->daemon)
+		return error_set(error, "the HTTP server does not start: %s", strerror(errno));
+	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info)
+		return error_set(error, "the HTTP server has no epoll descriptor");
+	server->daemon_io.on_ready = on_daemon_io;
+	server->daemon_io.owner = server;
+	server->daemon_timer.on_expire = on_daemon_timer;
+	server->daemon_timer.owner = server;
+	if (loop_io_set(server->loop, &server->daemon_io, info->epoll_fd, LOOP_READ) < 0)
+		return error_set(error, "cannot watch the HTTP server: %s", strerror(errno));
+	return 0;
+}
+
+static int open_listeners(struct server *server, const char *notation, bool admin,
+			  struct error *error)
+{
+	struct listen_socket sockets[LISTEN_SOCKETS_MAX];
+	struct error note;
+	size_t count = 0;
+
+	if (listen_open(notation, admin, sockets, &count, &note, error) < 0)
+		return -1;
+	if (note.text[0] != '\0') {
+		struct log_field fields[] = {log_text("message", note.text), {0}};
+
+		log_event(LOG_WARNING, "listen", fields);
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct listener *listener = &server->listeners[server->listener_count];
+
+		if (server->listener_count == LISTEN_SOCKETS_MAX) {
+			for (size_t rest = i; rest < count; rest++)
+				listen_close(&sockets[rest]);
+			return error_set(error, "more than %d addresses to listen on",
+					 LISTEN_SOCKETS_MAX);
+		}
+		*listener = (struct listener){
+			.server = server,
+			.socket = sockets[i],
+			.admin = admin,
+			.io = {.on_ready = on_accept, .owner = listener},
+		};
+		server->listener_count++;
+		if (loop_io_set(server->loop, &listener->io, listener->socket.fd, LOOP_READ) < 0)
+			return error_set(error, "cannot watch a listener: %s", strerror(errno));
+		struct log_field fields[] = {
+			log_text("address", listener->socket.address),
+			log_text("side", admin ? "admin" : "public"),
+			{0},
+		};
+		log_event(LOG_INFO, "listen", fields);
+	}
+	return 0;
+}
+
+static int open_all_listeners(struct server *server, struct error *error)
+{
+	const struct settings *settings = &engine_config(server->engine)->settings;
+
+	for (size_t i = 0; i < settings->listen.count; i++) {
+		const char *notation = settings->listen.items[i];
+
+		if (strcmp(notation, "none") == 0)
+			continue;
+		if (open_listeners(server, notation, false, error) < 0)
+			return -1;
+	}
+	if (settings->socket && strcmp(settings->socket, "none") != 0) {
+		char notation[160];
+
+		snprintf(notation, sizeof(notation), "unix:%s", settings->socket);
+		if (open_listeners(server, notation, true, error) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+struct server *server_create(struct loop *loop, struct engine *engine, struct error *error)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	if (!server) {
+		error_set(error, "out of memory");
+		return NULL;
+	}
+	server->loop = loop;
+	server->engine = engine;
+	server->sweep.on_expire = on_sweep;
+	server->sweep.owner = server;
+	if (start_daemon(server, error) < 0 || open_all_listeners(server, error) < 0 ||
+	    loop_timer_set(loop, &server->sweep, loop_now_us(loop) + SWEEP_US) < 0) {
+		server_destroy(server);
+		return NULL;
+	}
+	return server;
+}
+
+void server_destroy(struct server *server)
+{
+	if (!server)
+		return;
+	loop_timer_clear(server->loop, &server->sweep);
+	loop_timer_clear(server->loop, &server->daemon_timer);
+	loop_io_clear(server->loop, &server->daemon_io);
+	for (size_t i = 0; i < server->listener_count; i++) {
+		loop_io_clear(server->loop, &server->listeners[i].io);
+		listen_close(&server->listeners[i].socket);
+	}
+	if (server->daemon)
+		MHD_stop_daemon(server->daemon);
+	forget_answers(server);
+	free(server);
+}

@@ -1,0 +1,23 @@
+/* The HTTP side: listeners, connections and answers, by libmicrohttpd, whose header only serve.c
+ * includes. Reads the engine, changes nothing in it. */
+#ifndef READYD_AGENT_SERVE_H
+#define READYD_AGENT_SERVE_H
+
+#include "agent/engine.h"
+#include "agent/error.h"
+#include "agent/loop.h"
+
+struct server;
+
+/* Opens the listeners of the configuration and begins to answer. NULL with a sentence. The engine
+ * must outlive the server. Limits and details are read
+ * from the engine's configuration as they are needed, so a reload of the engine suffices. */
+struct server *server_create(struct loop *loop, struct engine *engine, struct error *error);
+
+/* Closes everything. */
+void server_destroy(struct server *server);
+
+/* The libmicrohttpd version that is linked. */
+const char *server_library_version(void);
+
+#endif
