@@ -52,6 +52,7 @@ struct verification {
 
 static struct tls_context *contexts; /* all there are, to be shared */
 static int verification_index = -1;
+static int peer_index = -1;
 
 /* ---- the library ---- */
 
@@ -92,6 +93,7 @@ void tls_library_prepare(void)
 	/* A stray openssl.cnf of the image must not change what readyd does. */
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	verification_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_verification);
+	peer_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
 const char *tls_library_version(void)
@@ -615,11 +617,10 @@ static enum tls_outcome broken_socket(int error_number, const char *doing, struc
 }
 
 /* What the library's own errors mean to people. */
-static enum tls_outcome broken_protocol(const char *doing, struct error *error)
+static enum tls_outcome broken_protocol(unsigned long code, const char *doing, struct error *error)
 {
-	unsigned long code = ERR_peek_error();
 	int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
-	char why[120];
+	const char *why;
 
 	switch (reason) {
 	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
@@ -641,8 +642,8 @@ static enum tls_outcome broken_protocol(const char *doing, struct error *error)
 		error_set(error, "the peer does not know the server name (serverName)");
 		return TLS_FAILED;
 	default:
-		take_library_error(why, sizeof(why));
-		error_set(error, "%s failed: %s", doing, why);
+		why = ERR_reason_error_string(code);
+		error_set(error, "%s failed: %s", doing, why ? why : "unknown error");
 		return TLS_FAILED;
 	}
 }
@@ -669,7 +670,7 @@ static enum tls_outcome judge(struct tls *tls, int result, const char *doing, st
 		if (!tls->established && found && found->code != X509_V_OK)
 			outcome = tls_verify_outcome(tls->ssl, error);
 		else
-			outcome = broken_protocol(doing, error);
+			outcome = broken_protocol(ERR_peek_error(), doing, error);
 	}
 	tls->broken = true;
 	ERR_clear_error();
@@ -729,6 +730,72 @@ int64_t tls_peer_expiry(void *ssl)
 int64_t tls_expiry(const struct tls *tls)
 {
 	return tls_peer_expiry(tls->ssl);
+}
+
+/* ---- connections that another library makes ---- */
+
+static int on_lent_verify(int accepted, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_peer *peer = ssl ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), peer_index) : NULL;
+	X509 *leaf = X509_STORE_CTX_get0_cert(store);
+
+	if (!peer)
+		return accepted;
+	if (leaf)
+		peer->expires_s = unix_time(X509_get0_notAfter(leaf));
+	if (!accepted && peer->outcome == TLS_OK) {
+		long code = X509_STORE_CTX_get_error(store);
+
+		peer->outcome = outcome_of_code(code);
+		describe_verification(code, X509_STORE_CTX_get_current_cert(store), peer->expected,
+				      &peer->error);
+	}
+	return accepted;
+}
+
+int tls_context_lend(struct tls_context *context, const struct tls_settings *settings,
+		     const char *host, void *ssl_context, struct tls_peer *peer,
+		     struct error *error)
+{
+	SSL_CTX *borrower = ssl_context;
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(borrower);
+	X509 *certificate = SSL_CTX_get0_certificate(context->ssl);
+	STACK_OF(X509) *chain = NULL;
+	char why[120];
+	bool done;
+
+	*peer = (struct tls_peer){.outcome = TLS_OK};
+	if (expected_name(peer->expected, sizeof(peer->expected), settings, host, error) < 0)
+		return -1;
+	ERR_clear_error();
+	SSL_CTX_set1_cert_store(borrower, SSL_CTX_get_cert_store(context->ssl));
+	SSL_CTX_set_verify(borrower,
+			   settings->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+			   on_lent_verify);
+	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	done = SSL_CTX_set_ex_data(borrower, peer_index, peer) == 1;
+	if (done && peer->expected[0] != '\0' &&
+	    X509_VERIFY_PARAM_set1_ip_asc(param, peer->expected) != 1)
+		done = X509_VERIFY_PARAM_set1_host(param, peer->expected, 0) == 1;
+	if (done && certificate) {
+		SSL_CTX_get0_chain_certs(context->ssl, &chain);
+		done = SSL_CTX_use_cert_and_key(borrower, certificate,
+						SSL_CTX_get0_privatekey(context->ssl), chain,
+						1) == 1;
+	}
+	if (!done) {
+		take_library_error(why, sizeof(why));
+		error_set(error, "TLS cannot be set up: %s", why);
+	}
+	ERR_clear_error();
+	return done ? 0 : -1;
+}
+
+enum tls_outcome tls_outcome_of_error_code(unsigned long code, struct error *error)
+{
+	return broken_protocol(code, "the TLS handshake", error);
 }
 
 #endif

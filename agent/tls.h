@@ -104,6 +104,26 @@ enum tls_outcome tls_write(struct tls *tls, const void *bytes, size_t len, size_
  * is gone afterwards. */
 void *tls_take_ssl(struct tls *tls);
 
+/* What is found out about the peer of a connection that another library makes. */
+struct tls_peer {
+	enum tls_outcome outcome; /* of the verification: TLS_OK or what was wrong first */
+	struct error error;       /* the sentence to it */
+	int64_t expires_s;        /* when its certificate ends, Unix time; 0 = none came */
+	char expected[256];       /* host name or address */
+};
+
+/* For libraries that make contexts and connections of their own: gives an SSL_CTX the authorities,
+ * the client certificate and the verification of `context`, for one connection to `host`. What is
+ * found is noted in *peer, also when the handshake fails; it must live as long as the connection.
+ * Returns 0, or -1 with a sentence. */
+int tls_context_lend(struct tls_context *context, const struct tls_settings *settings,
+		     const char *host, void *ssl_context, struct tls_peer *peer,
+		     struct error *error);
+
+/* The sentence for an error code of OpenSSL in a handshake, as other libraries report it, and
+ * TLS_FAILED or TLS_CLOSED. */
+enum tls_outcome tls_outcome_of_error_code(unsigned long code, struct error *error);
+
 /* When the peer's certificate ends, Unix time; 0 if unknown. */
 int64_t tls_expiry(const struct tls *tls);
 

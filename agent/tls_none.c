@@ -79,6 +79,25 @@ void *tls_take_ssl(struct tls *tls)
 	return NULL;
 }
 
+int tls_context_lend(struct tls_context *context, const struct tls_settings *settings,
+		     const char *host, void *ssl_context, struct tls_peer *peer,
+		     struct error *error)
+{
+	(void)context;
+	(void)settings;
+	(void)host;
+	(void)ssl_context;
+	*peer = (struct tls_peer){0};
+	return unavailable(error);
+}
+
+enum tls_outcome tls_outcome_of_error_code(unsigned long code, struct error *error)
+{
+	(void)code;
+	unavailable(error);
+	return TLS_FAILED;
+}
+
 int64_t tls_expiry(const struct tls *tls)
 {
 	(void)tls;
