@@ -262,6 +262,9 @@ int field_assign(const struct field *field, bool as_file, void *structure, const
 		 struct faults *faults)
 {
 	field_free(field, structure);
+	/* An option that was given again. */
+	if (value->kind == NODE_LIST && value->variable && !takes_lists(field->kind))
+		value = value->last_child;
 	if (node_is_null(value)) {
 		set_default(field, structure);
 		return 0;

@@ -25,7 +25,8 @@ static int out_of_memory(struct faults *faults, const struct node *at)
 	return -1;
 }
 
-/* Appends one element of `size` bytes, zeroed, and always keeps one zeroed element behind the last. */
+/* Appends one element of `size` bytes, zeroed, and always keeps one zeroed element behind the last.
+ */
 static void *grow(void **items, size_t *count, size_t size)
 {
 	/* Powers of two: growing is needed when the count (with the one behind) reaches one. */
@@ -84,6 +85,17 @@ static int split_commas(struct text_list *list, const struct node *value, struct
 	}
 }
 
+/* The same for an option that was given again. */
+static int split_all_commas(struct text_list *list, const struct node *values,
+			    struct faults *faults)
+{
+	for (const struct node *value = values->first_child; value; value = value->next) {
+		if (split_commas(list, value, faults) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int items_assign(struct text_list *list, const struct field *field, const struct node *value,
 			struct faults *faults)
 {
@@ -106,6 +118,8 @@ static int items_assign(struct text_list *list, const struct field *field, const
 int text_list_assign(struct text_list *list, const struct field *field, const struct node *value,
 		     struct faults *faults)
 {
+	if (value->kind == NODE_LIST && value->variable)
+		return split_all_commas(list, value, faults);
 	if (value->kind == NODE_LIST)
 		return items_assign(list, field, value, faults);
 	if (value->kind == NODE_MAP) {
@@ -120,8 +134,8 @@ int text_list_assign(struct text_list *list, const struct field *field, const st
 
 /* ---- commands ---- */
 
-/* Takes the next word off *text into `word` (as large as *text), without its quotes. Returns its length,
- * -1 at the end, -2 when a quote is not closed. */
+/* Takes the next word off *text into `word` (as large as *text), without its quotes. Returns its
+ * length, -1 at the end, -2 when a quote is not closed. */
 static long next_word(const char **text, char *word)
 {
 	const char *from = *text;

@@ -7,8 +7,9 @@
 enum { BLOCK_SIZE = 256 * 1024 };
 
 /* ---- memory ----
- * Blocks that are mapped and unmapped as a whole, because a configuration of ten thousand probes makes
- * megabytes of nodes that live for milliseconds, and a heap would keep them resident for ever. */
+ * Blocks that are mapped and unmapped as a whole, because a configuration of ten thousand probes
+ * makes megabytes of nodes that live for milliseconds, and a heap would keep them resident for
+ * ever. */
 
 struct block {
 	struct block *next;
@@ -176,10 +177,36 @@ static struct node *create_member(struct tree *tree, enum node_kind kind, const 
 	return node;
 }
 
+/* Turns an option's first value into a list with it as its only item. */
+static struct node *make_list(struct tree *tree, struct node *map, struct node *first)
+{
+	struct node *list = tree_node(tree, NODE_LIST, first->origin);
+
+	if (!list)
+		return NULL;
+	list->key = first->key;
+	list->variable = first->variable;
+	put_member(map, list);
+	node_append(list, first);
+	return list;
+}
+
+/* Puts a further value of the same option behind the first; NULL when out of memory. */
+static struct node *add_value(struct tree *tree, struct node *map, struct node *old,
+			      struct node *value)
+{
+	struct node *list = old->kind == NODE_LIST ? old : make_list(tree, map, old);
+
+	if (list)
+		node_append(list, value);
+	return list;
+}
+
 struct node *tree_set(struct tree *tree, struct node *map, const char *key, const char *text,
 		      const char *origin, const char *variable)
 {
 	struct node *node = create_member(tree, NODE_SCALAR, key, origin, variable);
+	struct node *old = node_member(map, key);
 
 	if (!node)
 		return NULL;
@@ -187,6 +214,9 @@ struct node *tree_set(struct tree *tree, struct node *map, const char *key, cons
 	node->text = tree_text(tree, text, strlen(text));
 	if (!node->text)
 		return NULL;
+	if (variable && old && old->variable && strcmp(old->origin, origin) == 0 &&
+	    strcmp(old->variable, variable) == 0)
+		return add_value(tree, map, old, node);
 	put_member(map, node);
 	return node;
 }

@@ -1,8 +1,8 @@
 /* The configuration as a tree of nodes, each of which knows where it came from.
  *
- * YAML is read with libyaml's events into nodes; environment variables and command-line options then
- * replace or add single nodes; ${VAR} forms are filled in last. What the nodes mean is the business
- * of config.c and field.c. */
+ * YAML is read with libyaml's events into nodes; environment variables and command-line options
+ * then replace or add single nodes; ${VAR} forms are filled in last. What the nodes mean is the
+ * business of config.c and field.c. */
 #ifndef READYD_AGENT_TREE_H
 #define READYD_AGENT_TREE_H
 
@@ -75,14 +75,16 @@ int tree_read_yaml(struct tree *tree, const char *origin, const char *text, size
 int tree_read_file(struct tree *tree, const char *path, struct faults *faults);
 
 /* Fills in ${VAR}, ${VAR:-default}, ${VAR-default}, ${VAR:?message}, ${VAR?message}, ${VAR:+text},
- * ${VAR+text}, $VAR and $$ as Compose does, in every scalar that came from a file. `environment` is as
- * environ(7). What is filled in is text for good: neither YAML nor variables are looked for in it. */
+ * ${VAR+text}, $VAR and $$ as Compose does, in every scalar that came from a file. `environment` is
+ * as environ(7). What is filled in is text for good: neither YAML nor variables are looked for in
+ * it. */
 void tree_interpolate(struct tree *tree, char *const *environment, struct faults *faults);
 
 /* Copies text into the tree; NULL when out of memory. */
 const char *tree_text(struct tree *tree, const char *text, size_t len);
 
-/* An empty node that is in no map or list yet; `origin` is kept as it is. NULL when out of memory. */
+/* An empty node that is in no map or list yet; `origin` is kept as it is. NULL when out of memory.
+ */
 struct node *tree_node(struct tree *tree, enum node_kind kind, const char *origin);
 
 /* Puts another root, a map, in the place of the tree's. */
@@ -92,14 +94,14 @@ void tree_set_root(struct tree *tree, struct node *root);
 struct node *node_member(const struct node *map, const char *key);
 
 /* Makes a scalar member of a map, replacing one of the same key. `origin` and `variable` as in
- * struct node; everything is copied. A second value of the same option does not replace the first: both
- * become items of a list, of which a setting that takes a single value takes the last. NULL when out of
- * memory. */
+ * struct node; everything is copied. A second value of the same option does not replace the first:
+ * both become items of a list, of which a setting that takes a single value takes the last. NULL
+ * when out of memory. */
 struct node *tree_set(struct tree *tree, struct node *map, const char *key, const char *text,
 		      const char *origin, const char *variable);
 
-/* The map member of that name, made (in place of a member that is no map) if there is none. NULL when
- * out of memory. */
+/* The map member of that name, made (in place of a member that is no map) if there is none. NULL
+ * when out of memory. */
 struct node *tree_set_map(struct tree *tree, struct node *map, const char *key, const char *origin,
 			  const char *variable);
 
