@@ -1,4 +1,5 @@
-/* Runs a command without a shell: exit 0 passes, all else fails; or a Nagios plugin by its rules. */
+/* Runs a command without a shell: exit 0 passes, all else fails; or a Nagios plugin by its rules.
+ */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,9 +40,7 @@ struct exec_state {
 	struct probe_run *run;
 	struct child child;
 	struct loop_io io;
-	struct loop_timer limit;
 	int output_fd; /* -1 = none */
-	int64_t timeout_ms;
 	int64_t started_us;
 
 	char head[LINE_SIZE]; /* how the output began */
@@ -334,21 +333,6 @@ static void on_exit_status(struct child *child, int status)
 		finish_exited(state, WEXITSTATUS(status));
 }
 
-/* A moment before the runner's own deadline, because we can tell more. */
-static void on_limit(struct loop_timer *timer)
-{
-	struct exec_state *state = timer->owner;
-	const struct exec_conf *conf = state->run->conf;
-	char text[LINE_SIZE];
-
-	drain_output(state);
-	child_abandon(&state->child);
-	probe_finish(state->run, PROBE_FAIL, REASON_TIMEOUT,
-		     "no exit within %g s, killed with all its processes%s",
-		     (double)state->timeout_ms / 1e3,
-		     quoted_line(state, conf->nagios, text, sizeof(text)));
-}
-
 /* ---- the run ---- */
 
 static bool is_shortage(int error_number)
@@ -389,13 +373,11 @@ static void start(struct probe_run *run)
 	state->run = run;
 	state->output_fd = -1;
 	state->started_us = clock_monotonic_us();
-	state->timeout_ms = (run->deadline_us - state->started_us + 500) / 1000;
+	run->waiting_for = "exit of the command";
 	state->child.on_exit = on_exit_status;
 	state->child.owner = state;
 	state->io.on_ready = on_output;
 	state->io.owner = state;
-	state->limit.on_expire = on_limit;
-	state->limit.owner = state;
 	if (child_init(loop, &error) < 0) {
 		probe_finish(run, PROBE_FAIL, REASON_RESOURCES, "%s", error.text);
 	} else if (spawn(state, &error) < 0) {
@@ -405,8 +387,7 @@ static void start(struct probe_run *run)
 
 		clean_line(error.text, strlen(error.text), line, sizeof(line));
 		probe_finish(run, PROBE_FAIL, reason, "%s", line);
-	} else if (loop_io_set(loop, &state->io, state->output_fd, LOOP_READ) < 0 ||
-		   loop_timer_set(loop, &state->limit, run->deadline_us - 1) < 0) {
+	} else if (loop_io_set(loop, &state->io, state->output_fd, LOOP_READ) < 0) {
 		probe_finish(run, PROBE_FAIL, REASON_RESOURCES, "%s", strerror(errno));
 	}
 }
@@ -416,7 +397,6 @@ static void stop(struct probe_run *run)
 	struct exec_state *state = run->state;
 
 	child_abandon(&state->child);
-	loop_timer_clear(run->env->loop, &state->limit);
 	loop_io_clear(run->env->loop, &state->io);
 	if (state->output_fd >= 0)
 		close(state->output_fd);

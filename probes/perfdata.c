@@ -72,8 +72,8 @@ static void end_cut_text(char *text, size_t len)
 	text[len] = '\0';
 }
 
-/* A label, cut to fit, with the "=" after it. In quotes it may hold spaces, and a doubled quote stands
- * for one. */
+/* A label, cut to fit, with the "=" after it. In quotes it may hold spaces, and a doubled quote
+ * stands for one. */
 static bool take_label(struct cursor *cursor, char *label, size_t size)
 {
 	bool quoted = take(cursor, '\''), cut = false;
@@ -207,11 +207,15 @@ static void parse_values(struct cursor cursor, struct perfdata_list *list)
 {
 	for (skip_space(&cursor); cursor.at < cursor.end; skip_space(&cursor)) {
 		struct perfdata item;
+		struct cursor ahead = cursor;
 
-		if (take_item(&cursor, &item) && list->count < PERFDATA_MAX &&
-		    !has_label(list, item.label))
-			list->items[list->count++] = item;
-		/* the rest of what was not understood */
+		if (take_item(&ahead, &item)) {
+			cursor = ahead;
+			if (list->count < PERFDATA_MAX && !has_label(list, item.label))
+				list->items[list->count++] = item;
+		}
+		/* what is left of a word that was not understood; a quote that is never closed
+		 * thus costs one word and not all the rest */
 		while (cursor.at < cursor.end && !is_space(*cursor.at))
 			cursor.at++;
 	}
