@@ -1,0 +1,749 @@
+#include "probes/postgres_session.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/buffer.h"
+#include "agent/tls.h"
+#include "probes/postgres_text.h"
+
+enum {
+	PARAMETERS_MAX = 80, /* libpq 17 knows 48 */
+	ADDRESS_SIZE = 128,
+	QUERY_SIZE_MAX = 1024 * 1024,
+	ANSWER_SIZE_MAX = 1024 * 1024,
+	ROWS_MAX = 100, /* the first one decides; the rest is read only to leave the session idle */
+	CANCEL_LIMIT_US = 1000 * 1000,
+	CANCEL_EAGER_STEPS = 4,
+};
+
+/* ---- parameters ---- */
+
+/* A value that libpq refuses, of a parameter that is not needed: hosts are tried in their order. */
+static const char refused_keyword[] = "load_balance_hosts", refused_value[] = "-";
+
+static PQconninfoOption *options_of(const struct postgres_parameters *parameters)
+{
+	return (PQconninfoOption *)(uintptr_t)parameters;
+}
+
+static PQconninfoOption *option_of(const struct postgres_parameters *parameters,
+				   const char *keyword)
+{
+	PQconninfoOption *option = options_of(parameters);
+
+	while (option->keyword && strcmp(option->keyword, keyword) != 0)
+		option++;
+	return option;
+}
+
+const char *postgres_parameter(const struct postgres_parameters *parameters, const char *keyword)
+{
+	const PQconninfoOption *option = option_of(parameters, keyword);
+
+	return option->keyword && option->val ? option->val : "";
+}
+
+void postgres_parameters_free(struct postgres_parameters *parameters)
+{
+	PQconninfoFree(options_of(parameters));
+}
+
+static bool is_connection_string(const char *text)
+{
+	return strncmp(text, "postgres://", 11) == 0 || strncmp(text, "postgresql://", 13) == 0 ||
+	       strchr(text, '=');
+}
+
+/* libpq has no call that merges parameters other than the one that begins to connect, so it is made
+ * to stop right before that by a value that it refuses and looks at last. Returns NULL when the
+ * connection string is malformed. The sentence is set too when some other value is wrong. */
+static struct postgres_parameters *merge(const struct postgres_settings *settings,
+					 struct error *error)
+{
+	const char *const keywords[] = {"user",
+					"client_encoding",
+					"fallback_application_name",
+					"dbname",
+					"password",
+					"host",
+					"port",
+					"user",
+					"dbname",
+					"sslmode",
+					refused_keyword,
+					NULL};
+	const char *const values[] = {settings->fallback_user,
+				      "UTF8",
+				      "readyd",
+				      settings->url,
+				      settings->password,
+				      settings->host,
+				      settings->port,
+				      settings->user,
+				      settings->database,
+				      settings->sslmode,
+				      refused_value,
+				      NULL};
+	PGconn *conn = PQconnectStartParams(keywords, values, settings->url != NULL);
+	struct postgres_parameters *parameters = (void *)PQconninfo(conn);
+	char sentence[200];
+
+	error->text[0] = '\0';
+	if (!parameters) {
+		error_set(error, "out of memory");
+	} else if (strcmp(postgres_parameter(parameters, refused_keyword), refused_value) != 0) {
+		postgres_sentence_unquoted(PQerrorMessage(conn), sentence, sizeof(sentence));
+		error_set(error, "libpq cannot read the connection string: %s", sentence);
+		postgres_parameters_free(parameters);
+		parameters = NULL;
+	} else if (!strstr(PQerrorMessage(conn), refused_keyword)) {
+		postgres_sentence(PQerrorMessage(conn), sentence, sizeof(sentence));
+		error_set(error, "%s", sentence);
+	}
+	PQfinish(conn);
+	return parameters;
+}
+
+static bool needs_tls(const struct postgres_parameters *parameters)
+{
+	const char *mode = postgres_parameter(parameters, "sslmode");
+
+	return mode[0] == 'r' || mode[0] == 'v' ||
+	       strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0;
+}
+
+/* To libpq "system" is where OpenSSL looks that it was built with; we look where this system has
+ * it. */
+static int use_system_bundle(struct postgres_parameters *parameters, struct error *error)
+{
+	PQconninfoOption *option = option_of(parameters, "sslrootcert");
+	const char *bundle;
+	char *copy;
+
+	if (strcmp(postgres_parameter(parameters, "sslrootcert"), "system") != 0)
+		return 0;
+	bundle = tls_system_bundle();
+	if (!bundle)
+		return error_set(error, "sslrootcert is \"system\", but no bundle of certificate "
+					"authorities was found");
+	copy = strdup(bundle);
+	if (!copy)
+		return error_set(error, "out of memory");
+	free(option->val);
+	option->val = copy;
+	return 0;
+}
+
+struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
+						       enum probe_reason *ret_reason,
+						       struct error *error)
+{
+	struct postgres_parameters *parameters;
+
+	*ret_reason = REASON_CANNOT_START;
+	if (settings->url && !is_connection_string(settings->url)) {
+		error_set(error, "url is neither a URL (postgres://app@db/users) nor a connection "
+				 "string (host=db user=app dbname=users)");
+		return NULL;
+	}
+	parameters = merge(settings, error);
+	if (!parameters)
+		return NULL;
+	if (needs_tls(parameters) && !tls_library_version()) {
+		*ret_reason = REASON_TLS_UNAVAILABLE;
+		error_set(error, "%s", TLS_UNAVAILABLE_SENTENCE);
+	} else if (error->text[0] == '\0' &&
+		   postgres_check_hosts(postgres_parameter(parameters, "host"),
+					postgres_parameter(parameters, "hostaddr"),
+					postgres_parameter(parameters, "port"), error) == 0) {
+		*ret_reason = REASON_TLS_FAILED;
+		if (use_system_bundle(parameters, error) == 0)
+			return parameters;
+	}
+	postgres_parameters_free(parameters);
+	return NULL;
+}
+
+/* ---- connecting ---- */
+
+static void set_failure(struct postgres_failure *failure, enum postgres_failure_kind kind,
+			enum probe_reason reason, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void set_failure(struct postgres_failure *failure, enum postgres_failure_kind kind,
+			enum probe_reason reason, const char *format, ...)
+{
+	va_list arguments;
+
+	failure->kind = kind;
+	failure->reason = reason;
+	va_start(arguments, format);
+	vsnprintf(failure->sentence, sizeof(failure->sentence), format, arguments);
+	va_end(arguments);
+}
+
+/* Notes how the peer has ended the conversation, if it has, before libpq reads that and keeps it to
+ * itself; and keeps count of what comes. */
+static void look_at_input(struct postgres_session *session)
+{
+	int fd = PQsocket(session->conn), available = 0;
+	char byte;
+	ssize_t got;
+
+	if (ioctl(fd, FIONREAD, &available) == 0 && available > 0) {
+		session->received += (size_t)available;
+		return;
+	}
+	got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (got == 0)
+		session->peer_closed = true;
+	else if (got < 0 && errno != EAGAIN && errno != EINTR)
+		session->peer_errno = errno;
+}
+
+/* Notes phases and signs of life by how far libpq has come. */
+static void note_progress(struct postgres_session *session, ConnStatusType before)
+{
+	struct probe_run *run = session->run;
+	PGconn *conn = session->conn;
+	ConnStatusType after = PQstatus(conn);
+
+	if (!session->connected && after != CONNECTION_STARTED && after != CONNECTION_BAD) {
+		session->connected = true;
+		probe_phase_end(run, PHASE_CONNECT);
+	}
+	if (after == CONNECTION_SSL_STARTUP && !session->ssl)
+		session->ssl = tls_hold(PQsslStruct(conn, "OpenSSL"));
+	if (before == CONNECTION_SSL_STARTUP && after == CONNECTION_MADE && PQsslInUse(conn)) {
+		probe_phase_end(run, PHASE_TLS);
+		run->certificate_expires_s = tls_peer_expiry(session->ssl);
+	}
+	if (before == CONNECTION_AWAITING_RESPONSE && !session->answered && !session->peer_closed &&
+	    session->peer_errno == 0) {
+		session->answered = true;
+		probe_phase_end(run, PHASE_FIRST_BYTE);
+	}
+	/* A server lives that asks for authentication, or needs none any more. */
+	if (after == CONNECTION_AUTH_OK || after == CONNECTION_OK || PQconnectionUsedPassword(conn))
+		run->alive = true;
+}
+
+static void explain_tls(struct postgres_session *session, const char *text,
+			struct postgres_failure *failure)
+{
+	struct error error = {0};
+	enum tls_outcome outcome = session->ssl ? tls_verify_outcome(session->ssl, &error) : TLS_OK;
+	enum probe_reason reason = REASON_TLS_FAILED;
+	char sentence[160];
+
+	if (outcome != TLS_OK) {
+		set_failure(failure, POSTGRES_NO_SESSION, tls_reason(outcome), "%.199s",
+			    error.text);
+		return;
+	}
+	if (strstr(text, "server does not support SSL")) {
+		set_failure(failure, POSTGRES_NO_SESSION, reason,
+			    "the server offers no TLS, and sslmode demands it");
+		return;
+	}
+	if (strstr(text, "does not match host name") || strstr(text, "server's host name"))
+		reason = REASON_TLS_HOSTNAME;
+	else if (postgres_is_garbage(text))
+		reason = REASON_PROTOCOL_ERROR;
+	postgres_sentence(text, sentence, sizeof(sentence));
+	set_failure(failure, POSTGRES_NO_SESSION, reason, "%s", sentence);
+}
+
+/* Says why a connection did not become a session when the server has not said it. */
+static void explain_loss(struct postgres_session *session, ConnStatusType before, const char *text,
+			 struct postgres_failure *failure)
+{
+	bool handshake = before == CONNECTION_SSL_STARTUP;
+	enum probe_reason reason = REASON_PROTOCOL_ERROR;
+	char sentence[160];
+
+	if (session->peer_errno != 0) {
+		set_failure(failure, POSTGRES_NO_SESSION,
+			    probe_reason_from_errno(session->peer_errno),
+			    "the connection broke %s: %s",
+			    handshake ? "during the TLS handshake" : "before there was a session",
+			    strerror(session->peer_errno));
+	} else if (session->peer_closed) {
+		set_failure(failure, POSTGRES_NO_SESSION, REASON_CONNECTION_CLOSED,
+			    "the server closed the connection %s",
+			    handshake ? "during the TLS handshake" : "before there was a session");
+	} else if (handshake) {
+		explain_tls(session, text, failure);
+	} else if (PQconnectionNeedsPassword(session->conn)) {
+		set_failure(failure, POSTGRES_NO_SESSION, REASON_AUTH_FAILED,
+			    "the server wants a password for user \"%.100s\", and there is none",
+			    PQuser(session->conn));
+	} else {
+		if (!postgres_is_garbage(text)) {
+			if (PQconnectionUsedPassword(session->conn) ||
+			    strstr(text, "authentication"))
+				reason = REASON_AUTH_FAILED;
+			else if (postgres_errno_of(text) != 0)
+				reason = probe_reason_from_errno(postgres_errno_of(text));
+		}
+		postgres_sentence(text, sentence, sizeof(sentence));
+		set_failure(failure, POSTGRES_NO_SESSION, reason, "%s", sentence);
+	}
+}
+
+static void explain_no_session(struct postgres_session *session, ConnStatusType before,
+			       struct postgres_failure *failure)
+{
+	const char *text = PQerrorMessage(session->conn);
+	char sqlstate[SQLSTATE_SIZE], message[160];
+	enum probe_reason reason;
+
+	if (!postgres_server_error(text, sqlstate, message, sizeof(message))) {
+		explain_loss(session, before, text, failure);
+		return;
+	}
+	session->run->alive = true;
+	reason = postgres_reason_of_sqlstate(sqlstate);
+	set_failure(failure, reason == REASON_REJECTING ? POSTGRES_REJECTED : POSTGRES_NO_SESSION,
+		    reason, "%s (SQLSTATE %s)", message, sqlstate);
+}
+
+static void explain_no_connection(PGconn *conn, const char *address,
+				  struct postgres_failure *failure)
+{
+	const char *text = PQerrorMessage(conn);
+	int error_number = postgres_errno_of(text);
+	char sentence[160];
+
+	/* libpq keeps quiet about a socket that it could not create, so it is done again. */
+	if (text[0] == '\0') {
+		int fd = socket(strchr(address, ':') ? AF_INET6 : AF_INET,
+				SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		error_number = fd < 0 ? errno : EMFILE;
+		if (fd >= 0)
+			close(fd);
+	}
+	postgres_sentence(text, sentence, sizeof(sentence));
+	if (error_number == 0)
+		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_NETWORK_ERROR, "%s", sentence);
+	else if (*address)
+		set_failure(failure, POSTGRES_NO_CONNECTION, probe_reason_from_errno(error_number),
+			    strchr(address, ':') ? "cannot connect to [%s]:%s: %s"
+						 : "cannot connect to %s:%s: %s",
+			    address, PQport(conn), strerror(error_number));
+	else
+		set_failure(failure, POSTGRES_NO_CONNECTION, probe_reason_from_errno(error_number),
+			    "cannot connect to %.120s/.s.PGSQL.%s: %s", PQhost(conn), PQport(conn),
+			    strerror(error_number));
+}
+
+static void on_connecting(struct loop_io *io, unsigned events)
+{
+	struct postgres_session *session = io->owner;
+	struct postgres_failure failure;
+	PGconn *conn = session->conn;
+	ConnStatusType before = PQstatus(conn);
+	bool was_connected = session->connected;
+	PostgresPollingStatusType wants;
+
+	if (events & LOOP_READ && before != CONNECTION_STARTED)
+		look_at_input(session);
+	wants = PQconnectPoll(conn);
+	/* It may have closed its socket and opened another one, which nobody else has done since.
+	 */
+	if (wants == PGRES_POLLING_READING || wants == PGRES_POLLING_WRITING)
+		loop_io_set(session->run->env->loop, io, PQsocket(conn),
+			    wants == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE);
+	note_progress(session, before);
+	if (wants == PGRES_POLLING_OK) {
+		tls_release(session->ssl);
+		session->ssl = NULL;
+		session->on_open(session);
+	} else if (wants == PGRES_POLLING_FAILED) {
+		if (before == CONNECTION_STARTED)
+			explain_no_connection(conn, PQhostaddr(conn), &failure);
+		else
+			explain_no_session(session, before, &failure);
+		session->on_failed(session, &failure);
+	} else if (session->received > ANSWER_SIZE_MAX) {
+		set_failure(&failure, POSTGRES_NO_SESSION, REASON_PROTOCOL_ERROR,
+			    "the server sent 1 MiB and opened no session");
+		session->on_failed(session, &failure);
+	} else if (session->connected && !was_connected) {
+		session->on_connected(session);
+	}
+}
+
+static void drop_notice(void *owner, const PGresult *notice)
+{
+	(void)owner;
+	(void)notice;
+}
+
+static PGconn *begin(const struct postgres_parameters *parameters, const char *host,
+		     const char *address, const char *port)
+{
+	static const char *const left_out[] =
+		{"service", "host", "hostaddr", "port", "target_session_attrs", refused_keyword};
+	const char *keywords[PARAMETERS_MAX + 4], *values[PARAMETERS_MAX + 4];
+	size_t count = 0;
+
+	for (PQconninfoOption *option = options_of(parameters); option->keyword; option++) {
+		bool skip = !option->val || count == PARAMETERS_MAX;
+
+		for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
+			skip = skip || strcmp(option->keyword, left_out[i]) == 0;
+		if (skip)
+			continue;
+		keywords[count] = option->keyword;
+		values[count++] = option->val;
+	}
+	keywords[count] = "host";
+	values[count++] = host;
+	keywords[count] = "hostaddr";
+	values[count++] = address;
+	keywords[count] = "port";
+	values[count++] = port;
+	keywords[count] = NULL;
+	values[count] = NULL;
+	return PQconnectStartParams(keywords, values, 0);
+}
+
+int postgres_session_open(struct postgres_session *session,
+			  const struct postgres_parameters *parameters, const char *host,
+			  const char *address, const char *port, struct postgres_failure *failure)
+{
+	static bool openssl_is_ours;
+
+	session->connected = session->answered = session->peer_closed = false;
+	session->peer_errno = 0;
+	session->received = 0;
+	session->io.owner = session;
+	session->io.on_ready = on_connecting;
+	if (!openssl_is_ours) {
+		PQinitOpenSSL(0, 0);
+		openssl_is_ours = true;
+	}
+	/* Password authentication hashes with it even where there is no TLS. */
+	tls_library_prepare();
+	session->conn = begin(parameters, host, address, port);
+	if (!session->conn) {
+		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_RESOURCES, "out of memory");
+		return -1;
+	}
+	if (PQstatus(session->conn) == CONNECTION_BAD) {
+		explain_no_connection(session->conn, address, failure);
+		postgres_session_close(session);
+		return -1;
+	}
+	/* From here on libpq never waits, not even to say goodbye. */
+	PQsetnonblocking(session->conn, 1);
+	PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(session->conn, drop_notice, NULL);
+	note_progress(session, CONNECTION_NEEDED);
+	if (loop_io_set(session->run->env->loop, &session->io, PQsocket(session->conn),
+			LOOP_WRITE) < 0) {
+		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_RESOURCES,
+			    "cannot watch a socket: %s", strerror(errno));
+		postgres_session_close(session);
+		return -1;
+	}
+	return 0;
+}
+
+bool postgres_session_role(const struct postgres_session *session, bool *ret_standby,
+			   bool *ret_read_only)
+{
+	const char *standby = PQparameterStatus(session->conn, "in_hot_standby");
+	const char *read_only = PQparameterStatus(session->conn, "default_transaction_read_only");
+
+	if (!standby || !read_only)
+		return false;
+	*ret_standby = strcmp(standby, "on") == 0;
+	*ret_read_only = strcmp(read_only, "on") == 0;
+	return true;
+}
+
+/* ---- queries ---- */
+
+static void fail_lost(struct postgres_session *session)
+{
+	struct postgres_failure failure;
+
+	session->query_open = false;
+	if (session->peer_errno != 0)
+		set_failure(&failure, POSTGRES_LOST, probe_reason_from_errno(session->peer_errno),
+			    "the connection broke during a query: %s",
+			    strerror(session->peer_errno));
+	else
+		set_failure(&failure, POSTGRES_LOST, REASON_CONNECTION_CLOSED,
+			    "the server closed the connection during a query");
+	session->on_failed(session, &failure);
+}
+
+static void fail_query(struct postgres_session *session, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	struct postgres_failure failure;
+	char sentence[160];
+
+	/* Words without a code are libpq's own, about the connection. */
+	if (!sqlstate) {
+		fail_lost(session);
+		return;
+	}
+	postgres_sentence(message ? message : "the query failed", sentence, sizeof(sentence));
+	if (postgres_reason_of_sqlstate(sqlstate) == REASON_REJECTING)
+		set_failure(&failure, POSTGRES_LOST, REASON_REJECTING, "%s (SQLSTATE %s)", sentence,
+			    sqlstate);
+	else
+		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
+			    "%s (SQLSTATE %s)", sentence, sqlstate);
+	session->on_failed(session, &failure);
+}
+
+/* The value of a column of the only row, NULL for null and when there is none. */
+static const char *column(const PGresult *result, int index)
+{
+	if (index >= PQnfields(result) || PQgetisnull(result, 0, index))
+		return NULL;
+	return PQgetvalue(result, 0, index);
+}
+
+/* Takes one result of an answer. Returns false when the callbacks have been told the end. */
+static bool take_result(struct postgres_session *session, const PGresult *result)
+{
+	struct postgres_failure failure;
+
+	switch (PQresultStatus(result)) {
+	case PGRES_SINGLE_TUPLE:
+		if (session->row_count++ == 0)
+			session->on_row(session, column(result, 0), column(result, 1));
+		if (session->row_count < ROWS_MAX)
+			return true;
+		session->on_answer(session);
+		return false;
+	case PGRES_COMMAND_OK:
+	case PGRES_TUPLES_OK:
+	case PGRES_EMPTY_QUERY:
+		return true;
+	case PGRES_COPY_IN:
+	case PGRES_COPY_OUT:
+	case PGRES_COPY_BOTH:
+		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
+			    "the query is a COPY, which returns no rows");
+		session->on_failed(session, &failure);
+		return false;
+	default:
+		fail_query(session, result);
+		return false;
+	}
+}
+
+static void on_query(struct loop_io *io, unsigned events)
+{
+	struct postgres_session *session = io->owner;
+	struct postgres_failure failure;
+	PGconn *conn = session->conn;
+	bool unsent;
+
+	if (events & LOOP_READ)
+		look_at_input(session);
+	if (session->received > ANSWER_SIZE_MAX) {
+		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
+			    "the answer is larger than 1 MiB");
+		session->on_failed(session, &failure);
+		return;
+	}
+	if (!PQconsumeInput(conn)) {
+		fail_lost(session);
+		return;
+	}
+	unsent = PQflush(conn) > 0;
+	while (!PQisBusy(conn)) {
+		PGresult *result = PQgetResult(conn);
+		bool more;
+
+		if (!result) {
+			session->query_open = false;
+			session->on_answer(session);
+			return;
+		}
+		more = take_result(session, result);
+		PQclear(result);
+		if (!more)
+			return;
+	}
+	loop_io_set(session->run->env->loop, io, PQsocket(conn),
+		    unsent ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
+void postgres_session_query(struct postgres_session *session, const char *query, int64_t limit_ms)
+{
+	PGconn *conn = session->conn;
+	struct buffer text;
+
+	/* Two statements in one message are one transaction, so that the limit ends with it.
+	 * Nothing stays behind in the session, which a pooler may lend to others next. */
+	buffer_init(&text, QUERY_SIZE_MAX);
+	if (query)
+		buffer_format(&text, "SET LOCAL statement_timeout = %lld; %s", (long long)limit_ms,
+			      query);
+	session->row_count = session->received = 0;
+	session->peer_closed = false;
+	session->peer_errno = 0;
+	session->io.owner = session;
+	session->io.on_ready = on_query;
+	session->query_open = PQsendQuery(conn, text.data ? text.data : "") == 1;
+	buffer_free(&text);
+	/* A row at a time, so that a large answer is never held as a whole. */
+	PQsetSingleRowMode(conn);
+	/* If it could not be sent the socket is at its end, and that is told as readable. */
+	loop_io_set(session->run->env->loop, &session->io, PQsocket(conn),
+		    PQflush(conn) > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
+/* ---- cancelling ---- */
+
+/* A cancel request on its way, which outlives its run. */
+struct canceller {
+	PGcancelConn *request;
+	struct loop *loop;
+	struct loop_io io;
+	struct loop_timer limit;
+	struct canceller *next, **link;
+};
+
+static struct canceller *cancellers;
+
+static void canceller_free(struct canceller *canceller)
+{
+	loop_io_clear(canceller->loop, &canceller->io);
+	loop_timer_clear(canceller->loop, &canceller->limit);
+	PQcancelFinish(canceller->request);
+	*canceller->link = canceller->next;
+	if (canceller->next)
+		canceller->next->link = canceller->link;
+	free(canceller);
+}
+
+/* Goes on; returns false once it is over and freed. */
+static bool canceller_step(struct canceller *canceller)
+{
+	PostgresPollingStatusType wants = PQcancelPoll(canceller->request);
+
+	if (wants != PGRES_POLLING_READING && wants != PGRES_POLLING_WRITING) {
+		canceller_free(canceller);
+		return false;
+	}
+	loop_io_set(canceller->loop, &canceller->io, PQcancelSocket(canceller->request),
+		    wants == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE);
+	return true;
+}
+
+static void on_cancel_ready(struct loop_io *io, unsigned events)
+{
+	(void)events;
+	canceller_step(io->owner);
+}
+
+static void on_cancel_limit(struct loop_timer *timer)
+{
+	canceller_free(timer->owner);
+}
+
+/* Asks the server to end the query that is under way on `conn`, which may be closed afterwards.
+ * Should it not succeed, the statement's time limit does it a little later. */
+static void cancel_query(struct loop *loop, PGconn *conn)
+{
+	struct canceller *canceller = calloc(1, sizeof(*canceller));
+	PGcancelConn *request = canceller ? PQcancelCreate(conn) : NULL;
+
+	if (!request) {
+		free(canceller);
+		return;
+	}
+	if (!PQcancelStart(request)) {
+		PQcancelFinish(request);
+		free(canceller);
+		return;
+	}
+	*canceller = (struct canceller){
+		.request = request,
+		.loop = loop,
+		.io = {.on_ready = on_cancel_ready, .owner = canceller},
+		.limit = {.on_expire = on_cancel_limit, .owner = canceller},
+		.next = cancellers,
+		.link = &cancellers,
+	};
+	if (cancellers)
+		cancellers->link = &canceller->next;
+	cancellers = canceller;
+	loop_timer_set(loop, &canceller->limit, loop_now_us(loop) + CANCEL_LIMIT_US);
+	loop_io_set(loop, &canceller->io, PQcancelSocket(request), LOOP_WRITE);
+	/* To a server nearby it goes out at once, even if the program ends right after this run. */
+	for (int i = 0; i < CANCEL_EAGER_STEPS; i++) {
+		short events = canceller->io.interest == LOOP_READ ? POLLIN : POLLOUT;
+		struct pollfd ready = {.fd = canceller->io.fd, .events = events};
+
+		if (poll(&ready, 1, 0) < 1 || !canceller_step(canceller))
+			return;
+	}
+}
+
+void postgres_sessions_shutdown(void)
+{
+	while (cancellers)
+		canceller_free(cancellers);
+}
+
+/* ---- the end ---- */
+
+void postgres_session_close(struct postgres_session *session)
+{
+	if (!session->conn)
+		return;
+	if (session->query_open && PQstatus(session->conn) == CONNECTION_OK)
+		cancel_query(session->run->env->loop, session->conn);
+	session->query_open = false;
+	loop_io_clear(session->run->env->loop, &session->io);
+	tls_release(session->ssl);
+	session->ssl = NULL;
+	PQfinish(session->conn);
+	session->conn = NULL;
+}
+
+struct pg_conn *postgres_session_take(struct postgres_session *session)
+{
+	PGconn *conn = session->conn;
+
+	/* An error is remembered to the end of a session that libpq takes for open. */
+	if (!conn || session->query_open || PQstatus(conn) != CONNECTION_OK ||
+	    PQtransactionStatus(conn) != PQTRANS_IDLE)
+		return NULL;
+	loop_io_clear(session->run->env->loop, &session->io);
+	session->conn = NULL;
+	return conn;
+}
+
+void postgres_session_give(struct postgres_session *session, struct pg_conn *conn)
+{
+	session->conn = conn;
+	session->connected = true;
+}
+
+void postgres_connection_close(struct pg_conn *conn)
+{
+	PQfinish(conn);
+}

@@ -1,0 +1,116 @@
+/* Sessions of PostgreSQL on our loop; behind it is libpq, whose only user it is.
+ *
+ * libpq is given one literal address at a time: it resolves no name, since that would block, and
+ * walks no list of hosts, since it would stay with the first one that keeps silent. What is left to
+ * it is parameters, encryption, authentication and the protocol. */
+#ifndef READYD_PROBES_POSTGRES_SESSION_H
+#define READYD_PROBES_POSTGRES_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/error.h"
+#include "agent/loop.h"
+#include "probes/probe.h"
+
+struct pg_conn;
+
+/* ---- parameters ---- */
+
+/* What the user has set; all may be NULL. */
+struct postgres_settings {
+	const char *url; /* a URL or a connection string */
+	const char *password, *host, *port, *user, *database, *sslmode; /* instead of the URL's */
+	const char *fallback_user;                                      /* when nobody names one */
+};
+
+/* All parameters of a connection, as libpq merges them from the settings, its environment, a
+ * service file and its defaults. */
+struct postgres_parameters;
+
+/* NULL with a sentence, which contains nothing secret, and the reason that it would be for a run.
+ */
+struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
+						       enum probe_reason *ret_reason,
+						       struct error *error);
+void postgres_parameters_free(struct postgres_parameters *parameters);
+
+/* The value of a parameter by libpq's name for it; "" when it has none. */
+const char *postgres_parameter(const struct postgres_parameters *parameters, const char *keyword);
+
+/* ---- sessions ---- */
+
+enum postgres_failure_kind {
+	POSTGRES_NO_CONNECTION, /* another address of the host may do */
+	POSTGRES_REJECTED,      /* the server is there and takes nobody; another host may do */
+	POSTGRES_NO_SESSION,    /* the connection did not become a session */
+	POSTGRES_QUERY_FAILED,  /* the server answered the query with an error */
+	POSTGRES_LOST,          /* the session is gone */
+};
+
+struct postgres_failure {
+	enum postgres_failure_kind kind;
+	enum probe_reason reason;
+	char sentence[200];
+};
+
+/* One session, embedded in its owner; zero-filled is valid and closed. The owner sets `run` (whose
+ * phases and sign of life it notes) and the callbacks, each of which may close the session. */
+struct postgres_session {
+	struct probe_run *run;
+	void (*on_connected)(struct postgres_session *session); /* not a session yet */
+	void (*on_open)(struct postgres_session *session);
+	void (*on_failed)(struct postgres_session *session, const struct postgres_failure *failure);
+	/* Of the first row of an answer the first two columns, NULL for SQL's null and when absent.
+	 */
+	void (*on_row)(struct postgres_session *session, const char *first, const char *second);
+	void (*on_answer)(struct postgres_session *session); /* the whole answer has been read */
+	void *owner;
+
+	bool connected; /* for the owner to look at */
+
+	/* postgres_session.c's own */
+	struct pg_conn *conn; /* NULL = closed */
+	struct loop_io io;
+	bool answered;
+	bool query_open; /* the server has been sent a query and is not done with it */
+	bool peer_closed;
+	int peer_errno;
+	size_t received, row_count;
+	void *ssl; /* kept alive during the handshake, for libpq frees its own on a failure */
+};
+
+/* Begins to connect to a literal IP address, or with address "" to the unix socket for `port` in
+ * the directory `host`. `host` is also the name that a certificate must have. Returns 0, or -1 with
+ * the failure. */
+int postgres_session_open(struct postgres_session *session,
+			  const struct postgres_parameters *parameters, const char *host,
+			  const char *address, const char *port, struct postgres_failure *failure);
+
+/* What the server has reported of itself; false if it has not (before PostgreSQL 14, or a pooler).
+ * It is as old as the last answer. */
+bool postgres_session_role(const struct postgres_session *session, bool *ret_standby,
+			   bool *ret_read_only);
+
+/* Sends a query, one at a time. `limit_ms` is after how long the server itself ends it. NULL asks
+ * for nothing but a sign of life. Fails by on_failed, but not before it returns. */
+void postgres_session_query(struct postgres_session *session, const char *query, int64_t limit_ms);
+
+/* Closes the session, whatever it is doing; a query under way is cancelled on the server, which is
+ * seen to in the background for at most a second. Harmless when closed. */
+void postgres_session_close(struct postgres_session *session);
+
+/* Takes the connection out of the session for later use; NULL if it is not an idle session. */
+struct pg_conn *postgres_session_take(struct postgres_session *session);
+
+/* Puts a connection into the closed session that postgres_session_take() has returned. */
+void postgres_session_give(struct postgres_session *session, struct pg_conn *conn);
+
+/* Closes a taken connection; harmless on NULL. */
+void postgres_connection_close(struct pg_conn *conn);
+
+/* Drops the cancel requests that are under way. */
+void postgres_sessions_shutdown(void);
+
+#endif
