@@ -271,6 +271,7 @@ class RealServer:
         harness.wait_until(is_busy, "BUSY")
         self.expect("fail", "busy", server.url, alive=False)
         server.command("SCRIPT", "KILL")
+        self.assertRaises(redis_server.Error, script.receive)
         self.expect("pass", "ok", server.url)
 
     def test_cannot_save(self):
@@ -327,7 +328,7 @@ class RealServer:
         self.assertIn('"alive":false', done.stdout.replace(" ", ""), done)
 
     def test_cluster(self):
-        server = self.server(cluster_enabled="yes")
+        server = self.server(cluster_enabled="yes", cluster_port=harness.free_port())
         self.expect("pass", "ok", server.url)
         result = self.expect("fail", "cluster_down", server.url, cluster=True, alive=True)
         self.assertIn("cluster_state:fail with 0 of 16384", result["message"])
