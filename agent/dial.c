@@ -158,8 +158,8 @@ static void finish(struct dial *dial, int fd)
 }
 
 /* A connection to a port of our own machine where nobody listens succeeds when the system happens
- * to choose that very port for our end: TCP then opens the connection from both sides, which are one.
- * At a few thousand attempts a second that is a matter of seconds. */
+ * to choose that very port for our end: TCP then opens the connection from both sides, which are
+ * one. At a few thousand attempts a second that is a matter of seconds. */
 static bool is_connected_to_itself(int fd, const struct address *peer)
 {
 	struct sockaddr_storage own = {0};
@@ -186,18 +186,36 @@ static bool is_connected_to_itself(int fd, const struct address *peer)
 	return false;
 }
 
+/* connect() without waiting. Within one machine the peer's answer is there before the first call
+ * returns, but that call says "in progress" all the same; asking again tells the outcome and saves
+ * the trouble of waiting for an event. */
+static int connect_now(int fd, const struct address *address)
+{
+	const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+
+	if (connect(fd, name, address->len) == 0)
+		return 0;
+	if (errno != EINPROGRESS)
+		return errno;
+	if (connect(fd, name, address->len) == 0 || errno == EISCONN)
+		return 0;
+	return errno == EALREADY ? EINPROGRESS : errno;
+}
+
 /* Begins one connection. Returns 0 when it stands, or the errno. */
 static int attempt_connect(struct dial *dial, struct dial_attempt *attempt)
 {
 	const struct address *address = &dial->addresses[attempt->address_index];
-	const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+	int result;
 
+	attempt->fd =
+		socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (attempt->fd < 0)
-		attempt->fd =
-			socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (attempt->fd < 0 || connect(attempt->fd, name, address->len) < 0)
 		return errno;
-	return is_connected_to_itself(attempt->fd, address) ? ECONNREFUSED : 0;
+	result = connect_now(attempt->fd, address);
+	if (result == 0 && is_connected_to_itself(attempt->fd, address))
+		return ECONNREFUSED;
+	return result;
 }
 
 static struct dial_attempt *free_attempt(struct dial *dial)
@@ -292,8 +310,8 @@ static void on_attempt_ready(struct loop_io *io, unsigned events)
 	try_next(dial);
 }
 
-/* Puts the addresses in the order of RFC 8305, section 4: the families by turns, beginning with that
- * of the first. */
+/* Puts the addresses in the order of RFC 8305, section 4: the families by turns, beginning with
+ * that of the first. */
 static void interleave(struct dial *dial, const struct address *addresses, size_t count)
 {
 	sa_family_t family = addresses[0].storage.ss_family;
