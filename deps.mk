@@ -51,10 +51,10 @@ endef
 
 curl.source := curl 8.14
 curl.needs := nghttp2 $(with_tls)
-curl.seconds := 30
+curl.seconds := 50
 define curl.build
 # Not --disable-verbose: it takes the texts of curl_easy_strerror() along.
-disabled='alt-svc ares aws cookies dateparse digest-auth dict doh file form-api ftp
+disabled='alt-svc ares aws cookies dateparse digest-auth dict docs doh file form-api ftp
     get-easy-options gopher headers-api hsts imap ipfs kerberos-auth ldap ldaps libcurl-option
     manual mime mqtt negotiate-auth netrc ntlm pop3 progress-meter proxy pthreads rtsp shared smb
     smtp socketpair sspi symbol-hiding telnet tftp threaded-resolver tls-srp versioned-symbols
@@ -71,7 +71,7 @@ endef
 
 libpq.source := postgresql-17 17
 libpq.needs := $(with_tls)
-libpq.seconds := 45
+libpq.seconds := 50
 define libpq.build
 ./configure --prefix=/ --without-readline --without-zlib --without-icu --without-gssapi \
     --without-ldap ${openssl:+--with-ssl=openssl}
@@ -87,7 +87,7 @@ cp src/port/libpgport_shlib.a "$OUT/lib/libpgport.a"
 endef
 
 libmicrohttpd.source := libmicrohttpd 1.0
-libmicrohttpd.seconds := 30
+libmicrohttpd.seconds := 20
 define libmicrohttpd.build
 disabled='bauth curl dauth doc examples heavy-tests https httpupgrade messages nls postprocessor
     shared thread-names tools'
@@ -108,14 +108,14 @@ cp libhiredis*.a "$OUT/lib"
 endef
 
 c-ares.source := c-ares 1.34
-c-ares.seconds := 30
+c-ares.seconds := 25
 define c-ares.build
 ./configure --prefix=/ --disable-shared --disable-tests --disable-cares-threads
 make install DESTDIR="$OUT"
 endef
 
 libyaml.source := libyaml 0.2
-libyaml.seconds := 15
+libyaml.seconds := 10
 define libyaml.build
 autoreconf -fi
 ./configure --prefix=/ --disable-shared
@@ -126,7 +126,7 @@ endef
 yyjson.source := yyjson 0.10
 yyjson.seconds := 5
 define yyjson.build
-$CC $CFLAGS -DYYJSON_DISABLE_UTILS=1 -DYYJSON_DISABLE_NON_STANDARD=1 -c src/yyjson.c -o yyjson.o
+$CC $CFLAGS -DYYJSON_DISABLE_NON_STANDARD=1 -c src/yyjson.c -o yyjson.o
 install -d "$OUT/include" "$OUT/lib"
 ar rcs "$OUT/lib/libyyjson.a" yyjson.o
 cp src/yyjson.h "$OUT/include"
@@ -148,78 +148,99 @@ glibc.cflags := -O1 -g -fno-omit-frame-pointer
 .SECONDARY:
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
-# not for the libraries' own makefiles
-MAKEOVERRIDES :=
 .SHELLFLAGS := -euo pipefail -c
+# Variables of our command line are not for the libraries' own makefiles.
+MAKEOVERRIDES :=
 
-index := $(DEPS_CACHE)/index
-total := $(words $(LIBRARIES))
-# "[3/9] curl": the library's place in the list, and its name
-place = [$(words $(filter-out _end,$(call up_to,$1,$(LIBRARIES))))/$(total)] $1
-up_to = $(if $2,$(firstword $2) $(if $(filter $1,$(firstword $2)),,$(call up_to,$1,$(wordlist 2,99,$2))))
+index := $(DEPS_CACHE)/$(DEBIAN_SUITE)/index
+logs := $(DEPS_CACHE)/log
+built := $(DEPS_CACHE)/$(FLAVOUR)
+source_of = $(DEPS_CACHE)/$(DEBIAN_SUITE)/$(subst $(eval) ,_,$($1.source))
+sources := $(foreach library,$(LIBRARIES),$(call source_of,$(library))/ready)
 
-# apt with sources of our own, so that neither root nor a change of the machine's set-up is needed.
-# What it downloads is checked against the archive's signature, like everything apt downloads.
-apt_options = -o Dir::Etc::sourcelist=$(index)/sources.list -o Dir::Etc::sourceparts=/dev/null \
-	-o Dir::State::lists=$(index)/lists -o Dir::Cache=$(index)/cache -o APT::Get::List-Cleanup=false
-
-.PHONY: all
+.PHONY: all FORCE
 all: $(LIBRARIES:%=library-%)
 	@rm -rf $(INTO)/include $(INTO)/lib
 	for library in $(LIBRARIES); do cp -rsT "$$(readlink $(INTO)/prefix/$$library)" $(INTO); done
 
-$(index)/fresh:
-	@mkdir -p $(index)/lists/partial $(index)/cache/archives/partial $(DEPS_CACHE)/log
+# apt with sources of our own, so that neither root nor a change of the machine's set-up is needed.
+# What it downloads is checked against the archive's signature, like everything that apt downloads.
+apt_options := -o Dir::State::lists=$(index)/lists -o Dir::Cache=$(index)/cache \
+	-o Dir::Etc::sourcelist=$(index)/sources.list -o Dir::Etc::sourceparts=/dev/null
+
+# Looked at only when a source is missing, and then not older than an hour.
+$(index)/fresh: $(if $(filter-out $(wildcard $(sources)),$(sources)),FORCE)
+	@mkdir -p $(index)/{lists,machine}/partial $(index)/cache/archives/partial $(logs)
 	exec 9>$(index)/lock; flock 9
-	[ ! -e $@ ] || exit 0
-	echo "[0/$(total)] index of Debian $(DEBIAN_SUITE)'s source packages: downloading"
-	log=$(DEPS_CACHE)/log/index.log
-	uris=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | awk '!seen[$$0]++')
-	mirror=$$(grep -v -m1 security <<<"$$uris") || { echo "apt knows no Debian mirror" >&2; exit 1; }
-	security=$$(grep -m1 security <<<"$$uris") || security=$${mirror%/}-security/
-	by='deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-	printf '%s\n' "$$by $$mirror $(DEBIAN_SUITE) main" "$$by $$mirror $(DEBIAN_SUITE)-updates main" \
-		"$$by $$security $(DEBIAN_SUITE)-security main" >$(index)/sources.list
-	# An unreachable security mirror must not stop the build, so only the result counts.
-	apt-get $(apt_options) update >"$$log" 2>&1 || true
-	apt-cache $(apt_options) showsrc --only-source openssl >/dev/null 2>>"$$log" ||
-		{ tail -n 20 "$$log" >&2; echo "the index could not be had; log: $$log" >&2; exit 1; }
+	[ -z "$$(find $(index) -name fresh -mmin -60)" ] || exit 0
+	echo "index of Debian $(DEBIAN_SUITE)'s sources: downloading"
+	log=$(logs)/index.log
+	mirrors()
+	{
+		apt-get "$$@" indextargets --format '$$(LABEL) $$(REPO_URI)' 'Created-By: Packages' \
+			'Origin: Debian'
+	}
+	uris=$$(mirrors)
+	if [ -z "$$uris" ]; then # the machine has thrown its lists away
+		machine="-o Dir::State::lists=$(index)/machine -o Dir::Cache=$(index)/cache"
+		apt-get $$machine update >"$$log" 2>&1 || true
+		uris=$$(mirrors $$machine)
+	fi
+	mirror=$$(sed -n 's/^Debian //p' <<<"$$uris" | head -n 1)
+	security=$$(sed -n 's/^Debian-Security //p' <<<"$$uris" | head -n 1)
+	[ -n "$$mirror" ] || { echo "apt has no Debian mirror among its sources" >&2; exit 1; }
+	{
+		echo "$$mirror $(DEBIAN_SUITE)"
+		echo "$$mirror $(DEBIAN_SUITE)-updates"
+		echo "$${security:-$${mirror%/}-security/} $(DEBIAN_SUITE)-security"
+	} | sed 's,.*,deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] & main,' \
+		>$(index)/sources.list
+	# Of the three only the first has to be reachable.
+	apt-get $(apt_options) update >>"$$log" 2>&1 || true
+	if ! apt-get $(apt_options) indextargets 'Created-By: Sources' 'Codename: $(DEBIAN_SUITE)' |
+		grep -q .; then
+		tail -n 20 "$$log" >&2
+		echo "Debian $(DEBIAN_SUITE)'s index could not be had; the log: $$log" >&2
+		exit 1
+	fi
 	touch $@
 
-# The unpacked source, with Debian's patches where the mirror has the whole source package.
-# ready says what it is.
-$(DEPS_CACHE)/source/%/ready: | $(index)/fresh
-	@mkdir -p $(DEPS_CACHE)/source $(DEPS_CACHE)/log
-	exec 9>$(DEPS_CACHE)/source/$*.lock; flock 9
+# The source package as downloaded: the newest of the series that the mirror has whole, because
+# Debian's fixes are in it, or else upstream's part of it. Writes into `ready` which one it is.
+define source_rules
+$(call source_of,$1)/ready: library := $1
+$(call source_of,$1)/ready: | $(index)/fresh
+endef
+
+$(sources): %/ready:
+	@mkdir -p $*.partial $(logs)
+	exec 9>$*.lock; flock 9
 	[ ! -e $@ ] || exit 0
-	read -r package series <<<"$($(firstword $(subst :, ,$*)).source)"
-	log=$(DEPS_CACHE)/log/$*.source.log; : >"$$log"
-	echo "$(call place,$*): downloading the source"
-	work=$(DEPS_CACHE)/source/$*.partial
-	rm -rf "$$work"; mkdir -p "$$work"; cd "$$work"
+	read -r package series <<<'$($(library).source)'
+	echo "$($(library).place): downloading the source"
+	log=$(logs)/$(library).source.log
+	: >"$$log"
+	cd $*.partial
 	download()
 	{
-		rm -f ./*
+		rm -rf ./*
 		apt-get $(apt_options) source --download-only "$$@" >>"$$log" 2>&1
 	}
 	versions=$$(apt-cache $(apt_options) showsrc --only-source "$$package" 2>>"$$log" |
-		sed -n 's/^Version: //p' | grep -F "$$series" | sort -rVu)
+		sed -n 's/^Version: //p' | grep "^$$series\." | sort -rVu) || true
 	obtain()
 	{
-		local upstream version
+		local upstream revisions version
 		for upstream in $$(sed 's/-[^-]*$$//' <<<"$$versions" | uniq); do
-			for version in $$(grep -F -e "$$upstream-" <<<"$$versions"); do
+			revisions=$$(grep -F "$$upstream-" <<<"$$versions")
+			for version in $$revisions; do
 				if download "$$package=$$version"; then
-					origin="$$version"
-					dpkg-source --no-copy -x ./*.dsc tree >>"$$log" 2>&1
+					echo "$$version" >ready
 					return
 				fi
 			done
-			version=$$(grep -F -m1 -e "$$upstream-" <<<"$$versions")
-			if download --tar-only "$$package=$$version"; then
-				origin="$$upstream (upstream's, Debian's patches could not be had)"
-				mkdir tree
-				tar -x --strip-components=1 -C tree -f ./*.orig.tar.[gxb]z*
+			if download --tar-only "$$package=$${revisions%%$$'\n'*}"; then
+				echo "$$upstream (upstream's; Debian's patches are not on the mirror)" >ready
 				return
 			fi
 		done
@@ -227,33 +248,46 @@ $(DEPS_CACHE)/source/%/ready: | $(index)/fresh
 	}
 	if ! obtain; then
 		tail -n 20 "$$log" >&2
-		echo "$$package $$series could not be downloaded; log: $$log" >&2
+		echo "$$package $$series could not be downloaded; the log: $$log" >&2
 		exit 1
 	fi
-	rm -f ./*.tar.* ./*.dsc
-	echo "$$origin" >ready
-	rm -rf $(DEPS_CACHE)/source/$*
-	mv "$$work" $(DEPS_CACHE)/source/$*
+	rm -rf $*
+	mv $*.partial $*
 
 # musl-gcc does not see the kernel's headers, and must not see glibc's beside them.
 $(DEPS_CACHE)/kernel-headers:
 	@mkdir -p $(DEPS_CACHE)
-	partial=$$(mktemp -d $(DEPS_CACHE)/kernel-headers.XXXXXX)
+	partial=$$(mktemp -d $@.XXXXXX)
 	ln -s /usr/include/linux /usr/include/asm-generic "$$partial"
 	ln -s /usr/include/$$(gcc -print-multiarch)/asm "$$partial"
 	mv -T "$$partial" $@ 2>/dev/null || rm -rf "$$partial"
 
 define library_rules
-library-$1: $$($1.needs:%=library-%) $(DEPS_CACHE)/source/$1/ready | $(DEPS_CACHE)/kernel-headers
+numbered += $1
+$1.place := [$$(words $$(numbered))/$(words $(LIBRARIES))] $1
+library-$1: $$($1.needs:%=library-%) $(call source_of,$1)/ready | $(DEPS_CACHE)/kernel-headers
 endef
+
 $(foreach library,$(LIBRARIES),$(eval $(call library_rules,$(library))))
+$(foreach library,$(LIBRARIES),$(eval $(call source_rules,$(library))))
 
 library-%:
-	+@build()
+	+@unpack()
+	{
+		if [ -e $(call source_of,$*)/*.dsc ]; then
+			dpkg-source --no-check -x $(call source_of,$*)/*.dsc tree
+			cd tree
+		else
+			mkdir tree
+			cd tree
+			tar -x --strip-components=1 -f $(call source_of,$*)/*.orig.tar.?z*
+		fi
+	}
+	build()
 	{
 		$(value $*.build)
 	}
-	origin=$$(<$(DEPS_CACHE)/source/$*/ready)
+	origin=$$(<$(call source_of,$*)/ready)
 	includes=
 	libraries=
 	flags=(CC='$($(FLAVOUR).cc)' CFLAGS='$($(FLAVOUR).cflags)')
@@ -266,28 +300,30 @@ library-%:
 	flags+=(CPPFLAGS="$$includes" LDFLAGS='$($(FLAVOUR).ldflags)'"$$libraries")
 	key=$$({ declare -f build; $($(FLAVOUR).cc) --version; echo "$$origin" "$${flags[@]}"; } |
 		sha256sum | cut -c1-12)
-	prefix=$(DEPS_CACHE)/$(FLAVOUR)/$*-$${origin%% *}-$$key
-	mkdir -p $(DEPS_CACHE)/$(FLAVOUR) $(DEPS_CACHE)/log $(INTO)/prefix
+	prefix=$(built)/$*-$${origin%% *}-$$key
+	mkdir -p $(built) $(logs) $(INTO)/prefix
 	if [ ! -e "$$prefix" ]; then
 		exec 9>"$$prefix.lock"; flock 9
 	fi
 	if [ ! -e "$$prefix" ]; then
-		log=$(DEPS_CACHE)/log/$*.$(FLAVOUR).log
-		echo "$(call place,$*) $$origin: building for $(FLAVOUR) (about $($*.seconds) s)"
+		echo "$($*.place) $$origin: building for $(FLAVOUR) (about $($*.seconds) s)"
+		log=$(logs)/$*.$(FLAVOUR).log
 		work=$$prefix.partial
-		rm -rf "$$work"; mkdir -p "$$work"
-		cp -a $(DEPS_CACHE)/source/$*/tree "$$work/tree"
+		rm -rf "$$work"
+		mkdir "$$work"
+		cd "$$work"
 		# A clean environment, so that nothing of the caller's ends up in the library.
-		if ! (cd "$$work/tree"; exec env -i PATH="$$PATH" LC_ALL=C MAKEFLAGS="$$MAKEFLAGS" \
-			OUT="$$work/out" "$${flags[@]}" bash -euxc "$$(declare -f build); build") \
-			>"$$log" 2>&1 </dev/null; then
+		if ! env -i PATH="$$PATH" LC_ALL=C MAKEFLAGS="$$MAKEFLAGS" OUT="$$work/out" "$${flags[@]}" \
+			bash -euxc "$$(declare -f unpack build); unpack; build" >"$$log" 2>&1 </dev/null; then
 			tail -n 20 "$$log" >&2
 			echo "$* did not build; the whole log: $$log" >&2
 			exit 1
 		fi
-		find "$$work/out" ! -type d ! -path '*/include/*' ! -name '*.a' -delete
-		find "$$work/out" -type d -empty -delete
-		mv "$$work/out" "$$prefix"
+		mkdir done
+		mv out/include done
+		mkdir done/lib
+		mv out/lib/*.a done/lib
+		mv done "$$prefix"
 		rm -rf "$$work"
 	fi
 	ln -sfn "$$prefix" $(INTO)/prefix/$*
