@@ -50,10 +50,11 @@ static void fault_at(struct reader *reader, yaml_mark_t mark, const char *senten
 	faults_add(reader->faults, &at, "%s", sentence);
 }
 
-/* A fault after which nothing more is read. */
-static void fail_at(struct reader *reader, yaml_mark_t mark, const char *sentence)
+static void fail_too_deep(struct reader *reader, yaml_mark_t mark)
 {
-	fault_at(reader, mark, sentence);
+	struct node at = here(reader, mark);
+
+	faults_add(reader->faults, &at, "nested deeper than %d levels", DEPTH_MAX);
 	reader->failed = true;
 }
 
@@ -183,10 +184,12 @@ static bool key_is_due(const struct reader *reader)
 /* Makes the next node of the container that is being filled, or the root. */
 static struct node *add_node(struct reader *reader, enum node_kind kind, yaml_mark_t mark)
 {
-	struct node *node;
+	struct node *node, at;
 
 	if (++reader->node_count > NODES_MAX) {
-		fail_at(reader, mark, "more settings than readyd takes");
+		at = here(reader, mark);
+		faults_add(reader->faults, &at, "more than %d values", NODES_MAX);
+		reader->failed = true;
 		return NULL;
 	}
 	node = tree_node(reader->tree, kind, reader->origin);
@@ -283,7 +286,7 @@ static void open_container(struct reader *reader, enum node_kind kind, const yam
 		return;
 	}
 	if (reader->depth == DEPTH_MAX) {
-		fail_at(reader, event->start_mark, "nested deeper than readyd takes");
+		fail_too_deep(reader, event->start_mark);
 		return;
 	}
 	node = add_node(reader, kind, event->start_mark);
@@ -304,7 +307,7 @@ static void skip_event(struct reader *reader, const yaml_event_t *event)
 {
 	if (event->type == YAML_MAPPING_START_EVENT || event->type == YAML_SEQUENCE_START_EVENT) {
 		if (++reader->skip_depth > DEPTH_MAX)
-			fail_at(reader, event->start_mark, "nested deeper than readyd takes");
+			fail_too_deep(reader, event->start_mark);
 		return;
 	}
 	if (event->type == YAML_MAPPING_END_EVENT || event->type == YAML_SEQUENCE_END_EVENT)
