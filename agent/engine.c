@@ -353,6 +353,22 @@ static void log_transition(const struct engine_probe *probe, enum standing befor
 	log_event(good ? LOG_INFO : LOG_WARNING, "probe", fields);
 }
 
+/* The tries before the first pass are not logged one by one; the first says what is waited for. */
+static void log_waiting(const struct engine_probe *probe)
+{
+	struct log_field fields[] = {
+		log_text("probe", probe->config->name),
+		log_text("role", role_name(probe->config->role)),
+		log_text("type", probe->config->type->name),
+		log_text("target", probe->config->target),
+		log_text("reason", probe_reason_name(probe->result.reason)),
+		log_text("message", probe->result.message),
+		{0},
+	};
+
+	log_event(LOG_INFO, "waiting", fields);
+}
+
 static void remember(struct engine_probe *probe, struct probe_result *result)
 {
 	struct past_run *past = &probe->history[probe->runs % HISTORY_LEN];
@@ -392,6 +408,8 @@ static void on_result(struct runner *runner, struct probe_result *result)
 		probe->since_us = probe->result.finished_us;
 		probe->since_wall_ms = probe->result.finished_wall_ms;
 		log_transition(probe, before);
+	} else if (!success && probe->runs == 1) {
+		log_waiting(probe);
 	}
 	tally_add(engine, probe);
 	schedule_next(probe);

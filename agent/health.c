@@ -18,9 +18,9 @@ const char *standing_name(enum standing standing)
 static bool counts(const struct health *health, const struct probe_config *rules,
 		   int64_t started_us)
 {
-	/* A start may come a little late and the next one on time: three quarters are a period. */
-	return health->failures == 0 ||
-	       started_us - health->counted_us >= rules->period_us / 4 * 3;
+	/* Once it has passed, a probe runs once a period and every result counts. */
+	return health->failures == 0 || health->ever_passed ||
+	       started_us - health->counted_us >= rules->period_us;
 }
 
 bool health_apply(struct health *health, const struct probe_config *rules, bool success,

@@ -23,8 +23,8 @@ struct health {
 };
 
 /* Takes one result. `success` is the verdict that the probe's role picked; `started_us` is when the
- * run began. A failure counts at most once a period, so that the quick tries before the first pass
- * do not use up failureThreshold in an instant; it resets the streak of passes all the same.
+ * run began. Before the first pass a failure counts at most once a period, so that the quick tries do
+ * not use up failureThreshold in an instant.
  * Returns whether the standing has changed. */
 bool health_apply(struct health *health, const struct probe_config *rules, bool success,
 		  int64_t started_us);

@@ -164,7 +164,7 @@ static void add_to_line(const struct engine_probe *probe, void *context)
 	line->first = false;
 }
 
-void report_line(const struct engine *engine, enum endpoint endpoint, bool details,
+void report_line(const struct engine *engine, enum endpoint endpoint, const char *what, bool details,
 		 struct buffer *buffer)
 {
 	struct report_request request = {.endpoint = endpoint, .details = details};
@@ -172,7 +172,7 @@ void report_line(const struct engine *engine, enum endpoint endpoint, bool detai
 	struct verdict verdict = engine_verdict(engine, endpoint);
 	size_t left_out;
 
-	buffer_format(buffer, "%s %s", verdict.ok ? "pass" : "fail", endpoint_name(endpoint));
+	buffer_format(buffer, "%s %s", verdict.ok ? "pass" : "fail", what);
 	if (!verdict.ok) {
 		if (verdict.hindrance == HINDRANCE_DRAINING ||
 		    verdict.hindrance == HINDRANCE_STALE)

@@ -37,8 +37,8 @@ void report_json(const struct engine *engine, const struct report_request *reque
 void report_health_json(const struct engine *engine, const struct report_request *request,
 			struct buffer *buffer);
 
-/* One line for `readyd check`: "pass ready" or "fail ready: the first probes that hinder it". */
-void report_line(const struct engine *engine, enum endpoint endpoint, bool details,
+/* One line for `readyd check`: "pass WHAT" or "fail WHAT: the first probes that hinder it". */
+void report_line(const struct engine *engine, enum endpoint endpoint, const char *what, bool details,
 		 struct buffer *buffer);
 
 /* One line about one probe's present standing. */

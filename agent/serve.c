@@ -683,7 +683,7 @@ static enum MHD_Result send_check(struct server *server, const struct client *cl
 		if (wanted_format(connection) != FORMAT_TEXT)
 			return send_endpoint(server, client, connection, (enum endpoint)i);
 		buffer_init(&buffer, REPORT_ANSWER_MAX);
-		report_line(server->engine, (enum endpoint)i, details, &buffer);
+		report_line(server->engine, (enum endpoint)i, what, details, &buffer);
 		return send_response(connection,
 				     status_of(engine_verdict(server->engine, (enum endpoint)i)),
 				     response_from(&buffer, content_types[FORMAT_TEXT]));

@@ -798,4 +798,16 @@ enum tls_outcome tls_outcome_of_error_code(unsigned long code, struct error *err
 	return broken_protocol(code, "the TLS handshake", error);
 }
 
+void *tls_hold(void *ssl)
+{
+	if (ssl)
+		SSL_up_ref(ssl);
+	return ssl;
+}
+
+void tls_release(void *ssl)
+{
+	SSL_free(ssl);
+}
+
 #endif

@@ -133,4 +133,14 @@ const char *tls_library_version(void)
 	return NULL;
 }
 
+void *tls_hold(void *ssl)
+{
+	return ssl;
+}
+
+void tls_release(void *ssl)
+{
+	(void)ssl;
+}
+
 #endif
