@@ -160,8 +160,14 @@ sources := $(foreach library,$(LIBRARIES),$(call source_of,$(library))/ready)
 
 .PHONY: all FORCE
 all: $(LIBRARIES:%=library-%)
-	@rm -rf $(INTO)/include $(INTO)/lib
-	for library in $(LIBRARIES); do cp -rsT "$$(readlink $(INTO)/prefix/$$library)" $(INTO); done
+	@cd $(INTO)
+	exec 9>lock; flock 9
+	# Left alone when nothing has changed: another make may be reading it.
+	linked=$$(readlink $(LIBRARIES:%=prefix/%))
+	[ "$$linked" != "$$(cat linked 2>/dev/null)" ] || exit 0
+	rm -rf include lib
+	for prefix in $$linked; do cp -rsT "$$prefix" .; done
+	echo "$$linked" >linked
 
 # apt with sources of our own, so that neither root nor a change of the machine's set-up is needed.
 # What it downloads is checked against the archive's signature, like everything that apt downloads.
