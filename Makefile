@@ -73,7 +73,7 @@ LDFLAGS := $(link_mode) -L$(libs)/lib
 # in the order in which a static link needs them
 LIBS := -lcurl -lnghttp2 -lpq -lpgcommon -lpgport -lmicrohttpd \
 	$(if $(filter 1,$(TLS)),-lhiredis_ssl) -lhiredis -lcares -lyaml -lyyjson \
-	$(if $(filter 1,$(TLS)),-lssl -lcrypto)
+	$(if $(filter 1,$(TLS)),-lssl -lcrypto) -lm
 
 # --- packages -------------------------------------------------------------------------------------
 
