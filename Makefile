@@ -190,7 +190,8 @@ test-programs:
 	+@$(MAKE) --no-print-directory SANITIZE=0 all
 	+@$(MAKE) --no-print-directory SANITIZE=1 all unit-programs
 
-run_unit = $(patsubst tests/unit/%.c,'%=timeout 120 $(BUILD)/sanitize/unit/%',$(wildcard tests/unit/test_*.c))
+run_unit = $(foreach test,$(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)), \
+	'$(test)=timeout 120 $(BUILD)/sanitize/unit/$(test)')
 run_integration = $(foreach program,$(BUILD)/readyd $(BUILD)/sanitize/readyd, \
 	'integration of $(program)=python3 tests/integration/run.py --binary $(program)')
 run_lint = $(foreach tool,clang-format clang-tidy cppcheck checks, \
