@@ -9,7 +9,7 @@
 #include "agent/buffer.h"
 #include "agent/url.h"
 
-enum { PORT_HTTP = 80, PORT_HTTPS = 443, URL_MAX = 64 * 1024 };
+enum { PORT_HTTP = 80, PORT_HTTPS = 443, URL_MAX = 64 * 1024, AUTHORITY_MAX = 1024 };
 
 static const char *const versions[] =
 	{[HTTP_VERSION_1_1] = "1.1", [HTTP_VERSION_2] = "2", [HTTP_VERSION_1_0] = "1.0", NULL};
@@ -199,19 +199,34 @@ bool http_target_same_origin(const struct http_target *a, const struct http_targ
 	return a->tls == b->tls && a->port == b->port && http_target_same_host(a, b);
 }
 
-char *http_target_url(const struct http_target *target, const char *host)
+char *http_target_authority(const struct http_target *target, const char *host)
 {
 	const char *name = host ? host : target->host;
 	bool bracketed = strchr(name, ':') != NULL;
+	struct buffer text;
+
+	buffer_init(&text, AUTHORITY_MAX);
+	/* A zone says by which of our own interfaces to go; the server has no use for it. */
+	buffer_format(&text, "%s%.*s%s", bracketed ? "[" : "", (int)strcspn(name, "%"), name,
+		      bracketed ? "]" : "");
+	if (target->port != (target->tls ? PORT_HTTPS : PORT_HTTP))
+		buffer_format(&text, ":%d", target->port);
+	if (text.overflow)
+		buffer_free(&text);
+	return text.data;
+}
+
+char *http_target_url(const struct http_target *target, const char *host)
+{
+	char *authority = http_target_authority(target, host);
 	struct buffer url;
 
-	buffer_init(&url, URL_MAX + 1024);
-	/* A zone says by which of our own interfaces to go; the server has no use for it. */
-	buffer_format(&url, "%s://%s%.*s%s", target->tls ? "https" : "http", bracketed ? "[" : "",
-		      (int)strcspn(name, "%"), name, bracketed ? "]" : "");
-	if (target->port != (target->tls ? PORT_HTTPS : PORT_HTTP))
-		buffer_format(&url, ":%d", target->port);
+	if (!authority)
+		return NULL;
+	buffer_init(&url, URL_MAX + AUTHORITY_MAX);
+	buffer_format(&url, "%s://%s", target->tls ? "https" : "http", authority);
 	buffer_text(&url, target->path);
+	free(authority);
 	if (url.overflow)
 		buffer_free(&url);
 	return url.data;

@@ -39,6 +39,10 @@ bool http_target_same_host(const struct http_target *a, const struct http_target
 /* Whether scheme, host and port are all the same. */
 bool http_target_same_origin(const struct http_target *a, const struct http_target *b);
 
+/* Writes "host:port", or the host alone when the port is the scheme's own, into a new text; NULL =
+ * no memory. `host` takes the place of the target's own when it is not NULL. */
+char *http_target_authority(const struct http_target *target, const char *host);
+
 /* Writes the target as a URL, without user and password, into a new text; NULL = no memory.
  * `host` takes the place of the target's own when it is not NULL. */
 char *http_target_url(const struct http_target *target, const char *host);

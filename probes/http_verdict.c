@@ -233,7 +233,7 @@ static bool judge_body(const struct http_settings *settings, struct http_answer 
 	switch (answer->body_end) {
 	case HTTP_BODY_LATE:
 		set(verdict, PROBE_FAIL, REASON_BODY_TIMEOUT,
-		    "status %d came, but only %" PRIu64 " bytes of the body within %g s",
+		    "status %d came, but only %" PRIu64 " bytes of the body within %.3g s",
 		    answer->status, answer->body_received, (double)answer->timeout_us / 1e6);
 		return false;
 	case HTTP_BODY_BROKEN:
