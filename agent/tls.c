@@ -744,7 +744,7 @@ static int on_lent_verify(int accepted, X509_STORE_CTX *store)
 		return accepted;
 	if (leaf)
 		peer->expires_s = unix_time(X509_get0_notAfter(leaf));
-	if (!accepted && peer->outcome == TLS_OK) {
+	if (!accepted && peer->outcome == TLS_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
 		long code = X509_STORE_CTX_get_error(store);
 
 		peer->outcome = outcome_of_code(code);

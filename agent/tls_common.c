@@ -52,19 +52,24 @@ enum tls_lifetime tls_judge_expiry(const struct tls_settings *settings, int64_t 
 
 	if (expires_s == 0)
 		return TLS_LIFETIME_FINE;
-	if (left_s < settings->fail_days * DAY_S)
+	if (settings->fail_days > 0 && left_s < settings->fail_days * DAY_S)
 		limit_days = settings->fail_days;
-	else if (left_s < settings->warn_days * DAY_S)
+	else if (settings->warn_days > 0 && left_s < settings->warn_days * DAY_S)
 		limit_days = settings->warn_days;
 	else
 		return TLS_LIFETIME_FINE;
 	if (gmtime_r(&ends, &parts))
 		strftime(date, sizeof(date), "%Y-%m-%d", &parts);
-	error_set(error,
-		  "the certificate ends on %s, in %" PRId64 " days; at least %" PRId64
-		  " are wanted",
-		  date, left_s / DAY_S, limit_days);
-	return left_s < settings->fail_days * DAY_S ? TLS_LIFETIME_FAIL : TLS_LIFETIME_WARN;
+	if (left_s < 0)
+		error_set(error,
+			  "the certificate ended on %s; at least %" PRId64 " days are wanted", date,
+			  limit_days);
+	else
+		error_set(error,
+			  "the certificate ends on %s, in %" PRId64 " days; at least %" PRId64
+			  " are wanted",
+			  date, left_s / DAY_S, limit_days);
+	return limit_days == settings->fail_days ? TLS_LIFETIME_FAIL : TLS_LIFETIME_WARN;
 }
 
 enum probe_reason tls_reason(enum tls_outcome outcome)
