@@ -15,8 +15,8 @@
 enum {
 	QUERY_SIZE_MAX = 64 * 1024,
 	FOUND_SIZE = 48, /* of a value that is shown */
-	/* A query that we have turned away from is ended by the server a second later. */
-	STATEMENT_GRACE_MS = 1000,
+	/* The server ends a query by itself so long after we have turned away from it. */
+	STATEMENT_GRACE_MS = 500,
 };
 
 /* Where libpq and Debian's servers agree to meet when no host is given. */
@@ -53,6 +53,9 @@ struct postgres_conf {
 	char *expect;
 	int connection;
 	int64_t warn_above_us;
+
+	/* Merged once, but NULL when the URL is in a file, which each run reads anew. */
+	struct postgres_parameters *parameters;
 };
 
 /* Between runs, with `connection: persistent`. */
@@ -69,7 +72,9 @@ struct postgres_run {
 	const struct postgres_conf *conf;
 	int64_t started_us;
 	uint64_t fingerprint;
-	struct postgres_parameters *parameters;
+	const struct postgres_parameters *parameters;
+	struct postgres_parameters *own_parameters; /* NULL = the conf's are used */
+	char *password;
 	enum wanted wanted;
 	enum step step;
 	struct loop_timer limit;
@@ -98,19 +103,16 @@ struct postgres_run {
 
 /* ---- settings ---- */
 
-static struct postgres_parameters *parameters_of(const struct postgres_conf *conf, const char *url,
-						 const char *password, const char *fallback_user,
-						 enum probe_reason *ret_reason, struct error *error)
+static struct postgres_parameters *merge(const struct postgres_conf *conf, const char *url,
+					 enum probe_reason *ret_reason, struct error *error)
 {
 	const struct postgres_settings settings = {
 		.url = url,
-		.password = password,
 		.host = conf->host,
 		.port = conf->port,
 		.user = conf->user,
 		.database = conf->database,
 		.sslmode = conf->sslmode,
-		.fallback_user = fallback_user,
 	};
 
 	return postgres_parameters_create(&settings, ret_reason, error);
@@ -262,20 +264,24 @@ static void on_resolved(struct lookup *lookup, const struct address *addresses, 
 /* Begins to connect to the next address; returns whether that is under way. */
 static bool connect_next(struct postgres_run *postgres)
 {
-	const char *address = postgres->literal;
-	char text[POSTGRES_HOST_SIZE];
-	struct postgres_failure failure;
 	size_t index = postgres->address_index++;
+	char address[POSTGRES_HOST_SIZE];
+	struct postgres_failure failure;
+	struct postgres_place place = {
+		.host = postgres->host,
+		.address = postgres->literal,
+		.port = postgres->port,
+		.password = postgres->password,
+	};
 
 	if (postgres->is_resolved) {
-		address_host(&postgres->addresses[index], text, sizeof(text));
-		address = text;
+		address_host(&postgres->addresses[index], address, sizeof(address));
+		place.address = address;
 	}
 	postgres->step = STEP_CONNECT;
 	limit_time(postgres,
 		   postgres->address_count - postgres->address_index + other_hosts(postgres));
-	if (postgres_session_open(&postgres->session, postgres->parameters, postgres->host, address,
-				  postgres->port, &failure) == 0)
+	if (postgres_session_open(&postgres->session, postgres->parameters, &place, &failure) == 0)
 		return true;
 	note_failure(postgres, &failure);
 	return false;
@@ -604,17 +610,37 @@ static bool use_kept(struct postgres_run *postgres, struct postgres_kept *kept)
 	return true;
 }
 
+/* Reads what is in files. Returns 0, or -1 after ending the run. */
+static int read_secrets(struct postgres_run *postgres)
+{
+	const struct postgres_conf *conf = postgres->conf;
+	enum probe_reason reason = REASON_SECRET_UNAVAILABLE;
+	struct error error = {0};
+	char *url = NULL;
+
+	postgres->parameters = conf->parameters;
+	if (conf->url.file)
+		url = secret_read(&conf->url, &error);
+	if (error.text[0] == '\0')
+		postgres->password = secret_read(&conf->password, &error);
+	if (error.text[0] == '\0' && conf->url.file) {
+		postgres->own_parameters = merge(conf, url, &reason, &error);
+		postgres->parameters = postgres->own_parameters;
+	}
+	postgres->fingerprint = fingerprint_of(url, postgres->password);
+	secret_wipe(url);
+	if (error.text[0] == '\0')
+		return 0;
+	probe_finish(postgres->run, PROBE_FAIL, reason, "%s", error.text);
+	return -1;
+}
+
 static void postgres_start(struct probe_run *run)
 {
 	struct postgres_run *postgres = run->state;
-	const struct postgres_conf *conf = run->conf;
-	enum probe_reason reason = REASON_SECRET_UNAVAILABLE;
-	struct error error = {0};
-	char *url = secret_read(&conf->url, &error);
-	char *password = error.text[0] != '\0' ? NULL : secret_read(&conf->password, &error);
 
 	postgres->run = run;
-	postgres->conf = conf;
+	postgres->conf = run->conf;
 	postgres->started_us = clock_monotonic_us();
 	postgres->limit.owner = postgres;
 	postgres->limit.on_expire = on_limit;
@@ -625,17 +651,10 @@ static void postgres_start(struct probe_run *run)
 	postgres->session.on_failed = on_failed;
 	postgres->session.on_row = on_row;
 	postgres->session.on_answer = on_answer;
-	if (error.text[0] == '\0')
-		postgres->parameters = parameters_of(conf, url, password, NULL, &reason, &error);
-	postgres->fingerprint = fingerprint_of(url, password);
-	secret_wipe(url);
-	secret_wipe(password);
-	if (!postgres->parameters) {
-		probe_finish(run, PROBE_FAIL, reason, "%s", error.text);
+	if (read_secrets(postgres) < 0)
 		return;
-	}
 	postgres->host_count = host_count(postgres->parameters);
-	postgres->wanted = wanted_role(conf, postgres->parameters);
+	postgres->wanted = wanted_role(postgres->conf, postgres->parameters);
 	if (!use_kept(postgres, run->kept))
 		try_next(postgres);
 }
@@ -652,8 +671,10 @@ static void postgres_stop(struct probe_run *run)
 		kept->fingerprint = postgres->fingerprint;
 	}
 	postgres_session_close(&postgres->session);
-	postgres_parameters_free(postgres->parameters);
-	postgres->parameters = NULL;
+	postgres_parameters_free(postgres->own_parameters);
+	postgres->own_parameters = NULL;
+	secret_wipe(postgres->password);
+	postgres->password = NULL;
 }
 
 static void postgres_forget(const struct probe_env *env, const void *conf, void *kept_memory)
@@ -668,8 +689,7 @@ static void postgres_forget(const struct probe_env *env, const void *conf, void 
 
 static int postgres_check(void *conf_memory, bool kubernetes_form, struct error *error)
 {
-	const struct postgres_conf *conf = conf_memory;
-	struct postgres_parameters *parameters;
+	struct postgres_conf *conf = conf_memory;
 	enum probe_reason reason;
 
 	(void)kubernetes_form;
@@ -680,14 +700,18 @@ static int postgres_check(void *conf_memory, bool kubernetes_form, struct error 
 		return error_set(error, "query is longer than %d KiB", QUERY_SIZE_MAX / 1024);
 	if (conf->max_lag_us > 0 && conf->role == WANT_PRIMARY)
 		return error_set(error, "maxLagSeconds is about standbys, and role is primary");
-	/* A file is read by each run: it may come later, and change. */
 	if (conf->url.file)
 		return 0;
-	parameters = parameters_of(conf, conf->url.value, NULL, "readyd", &reason, error);
-	if (!parameters)
-		return -1;
-	postgres_parameters_free(parameters);
-	return 0;
+	conf->parameters = merge(conf, conf->url.value, &reason, error);
+	return conf->parameters ? 0 : -1;
+}
+
+static void postgres_release(void *conf_memory)
+{
+	struct postgres_conf *conf = conf_memory;
+
+	postgres_parameters_free(conf->parameters);
+	conf->parameters = NULL;
 }
 
 static void describe_hosts(const struct postgres_parameters *parameters, struct buffer *text)
@@ -708,29 +732,21 @@ static void describe_hosts(const struct postgres_parameters *parameters, struct 
 static void postgres_describe(const void *conf_memory, char *text, size_t size)
 {
 	const struct postgres_conf *conf = conf_memory;
-	struct postgres_parameters *parameters = NULL;
-	enum probe_reason reason;
-	struct error error;
+	const struct postgres_parameters *parameters = conf->parameters;
 	struct buffer target;
 
-	snprintf(text, size, "postgres:");
-	if (conf->url.file)
-		snprintf(text, size, "postgres: (urlFile %s)", conf->url.file);
-	else
-		parameters = parameters_of(conf, conf->url.value, NULL, NULL, &reason, &error);
-	if (!parameters)
+	if (!parameters) {
+		snprintf(text, size, "postgres: (urlFile %s)",
+			 conf->url.file ? conf->url.file : "");
 		return;
+	}
 	buffer_init(&target, size - 1);
-	buffer_text(&target, "postgres://");
-	if (*postgres_parameter(parameters, "user"))
-		buffer_format(&target, "%s@", postgres_parameter(parameters, "user"));
+	buffer_format(&target, "postgres://%s@", postgres_parameter(parameters, "user"));
 	describe_hosts(parameters, &target);
 	if (*postgres_parameter(parameters, "dbname"))
 		buffer_format(&target, "/%s", postgres_parameter(parameters, "dbname"));
-	if (target.data)
-		snprintf(text, size, "%s", target.data);
+	snprintf(text, size, "%s", target.data ? target.data : "postgres:");
 	buffer_free(&target);
-	postgres_parameters_free(parameters);
 }
 
 static const char *const schemes[] = {"postgres", "postgresql", NULL};
@@ -790,6 +806,7 @@ const struct probe_type probe_postgres = {
 	.kept_size = sizeof(struct postgres_kept),
 	.check = postgres_check,
 	.describe = postgres_describe,
+	.release = postgres_release,
 	.start = postgres_start,
 	.stop = postgres_stop,
 	.forget = postgres_forget,

@@ -27,29 +27,56 @@ enum {
 
 /* ---- parameters ---- */
 
-/* A value that libpq refuses, of a parameter that is not needed: hosts are tried in their order. */
-static const char refused_keyword[] = "load_balance_hosts", refused_value[] = "-";
+/* Parameters as libpq takes them: the last value of a keyword counts, unless it is empty. */
+struct keyword_list {
+	const char *keywords[PARAMETERS_MAX + 1];
+	const char *values[PARAMETERS_MAX + 1];
+	size_t count;
+};
 
+static void list_add(struct keyword_list *list, const char *keyword, const char *value)
+{
+	if (!value || list->count == PARAMETERS_MAX)
+		return;
+	list->keywords[list->count] = keyword;
+	list->values[list->count++] = value;
+	list->keywords[list->count] = NULL;
+	list->values[list->count] = NULL;
+}
+
+/* A struct postgres_parameters is libpq's array of options. */
 static PQconninfoOption *options_of(const struct postgres_parameters *parameters)
 {
 	return (PQconninfoOption *)(uintptr_t)parameters;
 }
 
+static void list_add_all(struct keyword_list *list, const struct postgres_parameters *parameters)
+{
+	for (PQconninfoOption *option = options_of(parameters); option->keyword; option++)
+		list_add(list, option->keyword, option->val);
+}
+
+/* NULL if this libpq does not know it. */
 static PQconninfoOption *option_of(const struct postgres_parameters *parameters,
 				   const char *keyword)
 {
-	PQconninfoOption *option = options_of(parameters);
-
-	while (option->keyword && strcmp(option->keyword, keyword) != 0)
-		option++;
-	return option;
+	for (PQconninfoOption *option = options_of(parameters); option->keyword; option++) {
+		if (strcmp(option->keyword, keyword) == 0)
+			return option;
+	}
+	return NULL;
 }
 
 const char *postgres_parameter(const struct postgres_parameters *parameters, const char *keyword)
 {
 	const PQconninfoOption *option = option_of(parameters, keyword);
+	const char *value = option ? option->val : NULL;
 
-	return option->keyword && option->val ? option->val : "";
+	if (option && !value && option->envvar)
+		value = getenv(option->envvar);
+	if (option && !value)
+		value = option->compiled;
+	return value ? value : "";
 }
 
 void postgres_parameters_free(struct postgres_parameters *parameters)
@@ -57,118 +84,132 @@ void postgres_parameters_free(struct postgres_parameters *parameters)
 	PQconninfoFree(options_of(parameters));
 }
 
-static bool is_connection_string(const char *text)
+/* Sets a parameter, unless the value is NULL or empty. Returns 0, or -1 for want of memory. */
+static int set_parameter(struct postgres_parameters *parameters, const char *keyword,
+			 const char *value)
 {
-	return strncmp(text, "postgres://", 11) == 0 || strncmp(text, "postgresql://", 13) == 0 ||
-	       strchr(text, '=');
-}
-
-/* libpq has no call that merges parameters other than the one that begins to connect, so it is made
- * to stop right before that by a value that it refuses and looks at last. Returns NULL when the
- * connection string is malformed. The sentence is set too when some other value is wrong. */
-static struct postgres_parameters *merge(const struct postgres_settings *settings,
-					 struct error *error)
-{
-	const char *const keywords[] = {"user",
-					"client_encoding",
-					"fallback_application_name",
-					"dbname",
-					"password",
-					"host",
-					"port",
-					"user",
-					"dbname",
-					"sslmode",
-					refused_keyword,
-					NULL};
-	const char *const values[] = {settings->fallback_user,
-				      "UTF8",
-				      "readyd",
-				      settings->url,
-				      settings->password,
-				      settings->host,
-				      settings->port,
-				      settings->user,
-				      settings->database,
-				      settings->sslmode,
-				      refused_value,
-				      NULL};
-	PGconn *conn = PQconnectStartParams(keywords, values, settings->url != NULL);
-	struct postgres_parameters *parameters = (void *)PQconninfo(conn);
-	char sentence[200];
-
-	error->text[0] = '\0';
-	if (!parameters) {
-		error_set(error, "out of memory");
-	} else if (strcmp(postgres_parameter(parameters, refused_keyword), refused_value) != 0) {
-		postgres_sentence_unquoted(PQerrorMessage(conn), sentence, sizeof(sentence));
-		error_set(error, "libpq cannot read the connection string: %s", sentence);
-		postgres_parameters_free(parameters);
-		parameters = NULL;
-	} else if (!strstr(PQerrorMessage(conn), refused_keyword)) {
-		postgres_sentence(PQerrorMessage(conn), sentence, sizeof(sentence));
-		error_set(error, "%s", sentence);
-	}
-	PQfinish(conn);
-	return parameters;
-}
-
-static bool needs_tls(const struct postgres_parameters *parameters)
-{
-	const char *mode = postgres_parameter(parameters, "sslmode");
-
-	return mode[0] == 'r' || mode[0] == 'v' ||
-	       strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0;
-}
-
-/* To libpq "system" is where OpenSSL looks that it was built with; we look where this system has
- * it. */
-static int use_system_bundle(struct postgres_parameters *parameters, struct error *error)
-{
-	PQconninfoOption *option = option_of(parameters, "sslrootcert");
-	const char *bundle;
+	PQconninfoOption *option = option_of(parameters, keyword);
 	char *copy;
 
-	if (strcmp(postgres_parameter(parameters, "sslrootcert"), "system") != 0)
+	if (!value || !*value || !option)
 		return 0;
-	bundle = tls_system_bundle();
-	if (!bundle)
-		return error_set(error, "sslrootcert is \"system\", but no bundle of certificate "
-					"authorities was found");
-	copy = strdup(bundle);
+	copy = strdup(value);
 	if (!copy)
-		return error_set(error, "out of memory");
+		return -1;
 	free(option->val);
 	option->val = copy;
 	return 0;
+}
+
+static int set_parameters(struct postgres_parameters *parameters,
+			  const struct postgres_settings *settings)
+{
+	const char *encoding = option_of(parameters, "client_encoding")->val;
+
+	if (set_parameter(parameters, "host", settings->host) < 0 ||
+	    set_parameter(parameters, "port", settings->port) < 0 ||
+	    set_parameter(parameters, "user", settings->user) < 0 ||
+	    set_parameter(parameters, "dbname", settings->database) < 0 ||
+	    set_parameter(parameters, "sslmode", settings->sslmode) < 0 ||
+	    set_parameter(parameters, "fallback_application_name", "readyd") < 0)
+		return -1;
+	return set_parameter(parameters, "client_encoding", encoding ? encoding : "UTF8");
+}
+
+/* Replaces the parameters by what they are together with the service file that they name. libpq
+ * reads that only in the call that begins to connect, so it is made to stop right before that, by
+ * the value of a parameter that it looks at last: we try the hosts in their order in any case. */
+static int add_service(struct postgres_parameters **parameters, struct error *error)
+{
+	static const char refused[] = "-", keyword[] = "load_balance_hosts";
+	struct keyword_list list = {.count = 0};
+	struct postgres_parameters *merged;
+	char sentence[200];
+	PGconn *conn;
+
+	if (!*postgres_parameter(*parameters, "service") && !getenv("PGSERVICE"))
+		return 0;
+	list_add_all(&list, *parameters);
+	list_add(&list, keyword, refused);
+	conn = PQconnectStartParams(list.keywords, list.values, 0);
+	postgres_sentence(conn ? PQerrorMessage(conn) : "out of memory", sentence,
+			  sizeof(sentence));
+	merged = (void *)PQconninfo(conn);
+	PQfinish(conn);
+	if (!merged || strcmp(postgres_parameter(merged, keyword), refused) != 0) {
+		postgres_parameters_free(merged);
+		return error_set(error, "%s", sentence);
+	}
+	postgres_parameters_free(*parameters);
+	*parameters = merged;
+	return 0;
+}
+
+static int check_word(const struct postgres_parameters *parameters, const char *keyword,
+		      const char *words, struct error *error)
+{
+	const char *value = postgres_parameter(parameters, keyword);
+
+	if (postgres_has_word(words, value))
+		return 0;
+	return error_set(error, "%s is \"%.50s\", possible are: %s", keyword, value, words);
+}
+
+static int check_parameters(const struct postgres_parameters *parameters,
+			    enum probe_reason *ret_reason, struct error *error)
+{
+	const char *mode = postgres_parameter(parameters, "sslmode");
+	bool system = strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0;
+
+	if (check_word(parameters, "sslmode",
+		       "disable, allow, prefer, require, verify-ca, verify-full", error) < 0 ||
+	    check_word(parameters, "target_session_attrs",
+		       "any, primary, standby, read-write, read-only, prefer-standby", error) < 0)
+		return -1;
+	if ((mode[0] == 'r' || mode[0] == 'v' || system) && !tls_library_version()) {
+		*ret_reason = REASON_TLS_UNAVAILABLE;
+		return error_set(error, "%s", TLS_UNAVAILABLE_SENTENCE);
+	}
+	return postgres_check_hosts(postgres_parameter(parameters, "host"),
+				    postgres_parameter(parameters, "hostaddr"),
+				    postgres_parameter(parameters, "port"), error);
+}
+
+static struct postgres_parameters *parse(const char *url, struct error *error)
+{
+	char sentence[200], *message = NULL;
+	PQconninfoOption *options;
+
+	if (url && strncmp(url, "postgres://", 11) != 0 && strncmp(url, "postgresql://", 13) != 0 &&
+	    !strchr(url, '=')) {
+		error_set(error, "url is neither a URL (postgres://app@db/users) nor a connection "
+				 "string (host=db user=app dbname=users)");
+		return NULL;
+	}
+	options = PQconninfoParse(url ? url : "", &message);
+	if (!options) {
+		postgres_sentence_unquoted(message ? message : "out of memory", sentence,
+					   sizeof(sentence));
+		error_set(error, "the connection string cannot be read: %s", sentence);
+	}
+	PQfreemem(message);
+	return (void *)options;
 }
 
 struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
 						       enum probe_reason *ret_reason,
 						       struct error *error)
 {
-	struct postgres_parameters *parameters;
+	struct postgres_parameters *parameters = parse(settings->url, error);
 
 	*ret_reason = REASON_CANNOT_START;
-	if (settings->url && !is_connection_string(settings->url)) {
-		error_set(error, "url is neither a URL (postgres://app@db/users) nor a connection "
-				 "string (host=db user=app dbname=users)");
-		return NULL;
-	}
-	parameters = merge(settings, error);
 	if (!parameters)
 		return NULL;
-	if (needs_tls(parameters) && !tls_library_version()) {
-		*ret_reason = REASON_TLS_UNAVAILABLE;
-		error_set(error, "%s", TLS_UNAVAILABLE_SENTENCE);
-	} else if (error->text[0] == '\0' &&
-		   postgres_check_hosts(postgres_parameter(parameters, "host"),
-					postgres_parameter(parameters, "hostaddr"),
-					postgres_parameter(parameters, "port"), error) == 0) {
-		*ret_reason = REASON_TLS_FAILED;
-		if (use_system_bundle(parameters, error) == 0)
-			return parameters;
-	}
+	if (set_parameters(parameters, settings) < 0)
+		error_set(error, "out of memory");
+	else if (add_service(&parameters, error) == 0 &&
+		 check_parameters(parameters, ret_reason, error) == 0)
+		return parameters;
 	postgres_parameters_free(parameters);
 	return NULL;
 }
@@ -322,6 +363,7 @@ static void explain_no_connection(PGconn *conn, const char *address,
 {
 	const char *text = PQerrorMessage(conn);
 	int error_number = postgres_errno_of(text);
+	enum probe_reason reason;
 	char sentence[160];
 
 	/* libpq keeps quiet about a socket that it could not create, so it is done again. */
@@ -333,18 +375,21 @@ static void explain_no_connection(PGconn *conn, const char *address,
 		if (fd >= 0)
 			close(fd);
 	}
-	postgres_sentence(text, sentence, sizeof(sentence));
-	if (error_number == 0)
-		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_NETWORK_ERROR, "%s", sentence);
-	else if (*address)
-		set_failure(failure, POSTGRES_NO_CONNECTION, probe_reason_from_errno(error_number),
+	reason = probe_reason_from_errno(error_number);
+	if (error_number == 0) {
+		/* It has not come to connecting: a parameter is of no use. */
+		postgres_sentence(text, sentence, sizeof(sentence));
+		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_CANNOT_START, "%s", sentence);
+	} else if (*address) {
+		set_failure(failure, POSTGRES_NO_CONNECTION, reason,
 			    strchr(address, ':') ? "cannot connect to [%s]:%s: %s"
 						 : "cannot connect to %s:%s: %s",
 			    address, PQport(conn), strerror(error_number));
-	else
-		set_failure(failure, POSTGRES_NO_CONNECTION, probe_reason_from_errno(error_number),
+	} else {
+		set_failure(failure, POSTGRES_NO_CONNECTION, reason,
 			    "cannot connect to %.120s/.s.PGSQL.%s: %s", PQhost(conn), PQport(conn),
 			    strerror(error_number));
+	}
 }
 
 static void on_connecting(struct loop_io *io, unsigned events)
@@ -390,40 +435,32 @@ static void drop_notice(void *owner, const PGresult *notice)
 	(void)notice;
 }
 
-static PGconn *begin(const struct postgres_parameters *parameters, const char *host,
-		     const char *address, const char *port)
+/* Begins to connect. `bundle` is instead of "system", by which libpq means where OpenSSL looks that
+ * it was built with. */
+static PGconn *begin(const struct postgres_parameters *parameters,
+		     const struct postgres_place *place, const char *bundle)
 {
-	static const char *const left_out[] =
-		{"service", "host", "hostaddr", "port", "target_session_attrs", refused_keyword};
-	const char *keywords[PARAMETERS_MAX + 4], *values[PARAMETERS_MAX + 4];
-	size_t count = 0;
+	struct keyword_list list = {.count = 0};
 
-	for (PQconninfoOption *option = options_of(parameters); option->keyword; option++) {
-		bool skip = !option->val || count == PARAMETERS_MAX;
-
-		for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
-			skip = skip || strcmp(option->keyword, left_out[i]) == 0;
-		if (skip)
-			continue;
-		keywords[count] = option->keyword;
-		values[count++] = option->val;
+	list_add_all(&list, parameters);
+	list_add(&list, "host", place->host);
+	list_add(&list, "hostaddr", place->address);
+	list_add(&list, "port", place->port);
+	list_add(&list, "password", place->password);
+	list_add(&list, "target_session_attrs", "any");
+	if (bundle) {
+		list_add(&list, "sslrootcert", bundle);
+		list_add(&list, "sslmode", "verify-full");
 	}
-	keywords[count] = "host";
-	values[count++] = host;
-	keywords[count] = "hostaddr";
-	values[count++] = address;
-	keywords[count] = "port";
-	values[count++] = port;
-	keywords[count] = NULL;
-	values[count] = NULL;
-	return PQconnectStartParams(keywords, values, 0);
+	return PQconnectStartParams(list.keywords, list.values, 0);
 }
 
 int postgres_session_open(struct postgres_session *session,
-			  const struct postgres_parameters *parameters, const char *host,
-			  const char *address, const char *port, struct postgres_failure *failure)
+			  const struct postgres_parameters *parameters,
+			  const struct postgres_place *place, struct postgres_failure *failure)
 {
 	static bool openssl_is_ours;
+	const char *bundle = NULL;
 
 	session->connected = session->answered = session->peer_closed = false;
 	session->peer_errno = 0;
@@ -436,13 +473,22 @@ int postgres_session_open(struct postgres_session *session,
 	}
 	/* Password authentication hashes with it even where there is no TLS. */
 	tls_library_prepare();
-	session->conn = begin(parameters, host, address, port);
+	if (strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0) {
+		bundle = tls_system_bundle();
+		if (!bundle) {
+			set_failure(failure, POSTGRES_NO_SESSION, REASON_TLS_FAILED,
+				    "sslrootcert is \"system\", and this system has no bundle of "
+				    "certificate authorities");
+			return -1;
+		}
+	}
+	session->conn = begin(parameters, place, bundle);
 	if (!session->conn) {
 		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_RESOURCES, "out of memory");
 		return -1;
 	}
 	if (PQstatus(session->conn) == CONNECTION_BAD) {
-		explain_no_connection(session->conn, address, failure);
+		explain_no_connection(session->conn, place->address, failure);
 		postgres_session_close(session);
 		return -1;
 	}

@@ -20,23 +20,21 @@ struct pg_conn;
 
 /* What the user has set; all may be NULL. */
 struct postgres_settings {
-	const char *url; /* a URL or a connection string */
-	const char *password, *host, *port, *user, *database, *sslmode; /* instead of the URL's */
-	const char *fallback_user;                                      /* when nobody names one */
+	const char *url;                                     /* a URL or a connection string */
+	const char *host, *port, *user, *database, *sslmode; /* instead of the URL's */
 };
 
-/* All parameters of a connection, as libpq merges them from the settings, its environment, a
- * service file and its defaults. */
+/* The parameters of a connection by libpq's names. What is not set is in libpq's environment, or
+ * has a default of libpq's. */
 struct postgres_parameters;
 
-/* NULL with a sentence, which contains nothing secret, and the reason that it would be for a run.
- */
+/* NULL with a sentence, which contains nothing secret, and with the reason that it is for a run. */
 struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
 						       enum probe_reason *ret_reason,
 						       struct error *error);
 void postgres_parameters_free(struct postgres_parameters *parameters);
 
-/* The value of a parameter by libpq's name for it; "" when it has none. */
+/* What a parameter is, however it is set; "" when it is nothing. */
 const char *postgres_parameter(const struct postgres_parameters *parameters, const char *keyword);
 
 /* ---- sessions ---- */
@@ -81,12 +79,18 @@ struct postgres_session {
 	void *ssl; /* kept alive during the handshake, for libpq frees its own on a failure */
 };
 
-/* Begins to connect to a literal IP address, or with address "" to the unix socket for `port` in
- * the directory `host`. `host` is also the name that a certificate must have. Returns 0, or -1 with
- * the failure. */
+/* Where a session is to be opened. */
+struct postgres_place {
+	const char *host; /* the name that a certificate must have, or a unix socket's directory */
+	const char *address; /* a literal IP address; "" = the unix socket for `port` in `host` */
+	const char *port;
+	const char *password; /* instead of the parameters'; may be NULL */
+};
+
+/* Begins to open a session. Returns 0, or -1 with the failure. */
 int postgres_session_open(struct postgres_session *session,
-			  const struct postgres_parameters *parameters, const char *host,
-			  const char *address, const char *port, struct postgres_failure *failure);
+			  const struct postgres_parameters *parameters,
+			  const struct postgres_place *place, struct postgres_failure *failure);
 
 /* What the server has reported of itself; false if it has not (before PostgreSQL 14, or a pooler).
  * It is as old as the last answer. */

@@ -33,6 +33,19 @@ int postgres_list_item(const char *list, size_t index, char *item, size_t size)
 	return 0;
 }
 
+bool postgres_has_word(const char *words, const char *text)
+{
+	while (*words != '\0') {
+		size_t len = strcspn(words, ",");
+
+		if (strlen(text) == len && strncmp(words, text, len) == 0)
+			return true;
+		words += len;
+		words += strspn(words, ", ");
+	}
+	return false;
+}
+
 bool postgres_is_unix(const char *host)
 {
 	return host[0] == '/' || host[0] == '@';

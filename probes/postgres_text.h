@@ -23,6 +23,9 @@ size_t postgres_list_count(const char *list);
  * does not fit. */
 int postgres_list_item(const char *list, size_t index, char *item, size_t size);
 
+/* Whether a text is one of the words of a list such as "one, two, three". */
+bool postgres_has_word(const char *words, const char *text);
+
 /* Whether a host of libpq's is no host but the directory of a unix socket, or an abstract one. */
 bool postgres_is_unix(const char *host);
 

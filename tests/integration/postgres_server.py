@@ -1,0 +1,262 @@
+"""A real PostgreSQL for tests: primary and streaming standby, TLS, every way to authenticate.
+
+Servers listen on 127.0.0.1 and on a unix socket, on ports of their own, and end with the process that
+started them. All but the tests' own sessions goes through psql as the superuser.
+"""
+
+import atexit
+import ctypes
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import harness
+
+PASSWORD = "s3cret/pass@word"
+ENCODED_PASSWORD = "s3cret%2Fpass%40word"
+
+# How a user may come in; the first line that matches counts.
+ACCESS = """
+local all postgres trust
+local all local_app trust
+local all all scram-sha-256
+host replication postgres 127.0.0.1/32 trust
+host all postgres 127.0.0.1/32 trust
+host all trusted 127.0.0.1/32 trust
+host all plain 127.0.0.1/32 password
+host all md5er 127.0.0.1/32 md5
+host all refused 127.0.0.1/32 reject
+hostssl all tls_app 127.0.0.1/32 scram-sha-256
+hostnossl all tls_app 127.0.0.1/32 reject
+hostssl all certified 127.0.0.1/32 cert
+host all app 127.0.0.1/32 scram-sha-256
+host all limited 127.0.0.1/32 trust
+"""
+
+# Single-user mode takes one statement a line.
+ROLES = f"""
+create role app login password '{PASSWORD}';
+create role trusted login;
+create role local_app login;
+create role plain login password '{PASSWORD}';
+create role refused login;
+create role tls_app login password '{PASSWORD}';
+create role certified login;
+create role limited login connection limit 0;
+set password_encryption = md5;
+create role md5er login password '{PASSWORD}';
+create database app;
+"""
+
+# Small, quick to start and to copy, and careless about its data.
+SETTINGS = {
+    "autovacuum": "off",
+    "dynamic_shared_memory_type": "mmap",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "hot_standby": "on",
+    "listen_addresses": "127.0.0.1",
+    "log_line_prefix": "%m [%p] ",
+    "logging_collector": "off",
+    "max_connections": "20",
+    "max_wal_size": "8MB",
+    "min_wal_size": "2MB",
+    "shared_buffers": "1MB",
+    "superuser_reserved_connections": "3",
+    "wal_retrieve_retry_interval": "100ms",
+}
+
+
+def bin_directory():
+    """Where Debian keeps the newest server's programs."""
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"),
+                   key=lambda path: float(path.parts[4]))
+    if not found:
+        raise AssertionError("PostgreSQL is not installed: apt-get install postgresql")
+    return found[-1].parent
+
+
+def server_user():
+    """The server refuses to be root; None = we are not, so it runs as us."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise AssertionError("there is neither a user postgres nor a user nobody")
+
+
+def as_server_user():
+    user = server_user()
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def die_with_parent():
+    """Also when the test is killed: SIGQUIT is an immediate shutdown."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
+
+
+def run(program, *arguments, input=None, env=None):
+    done = subprocess.run([bin_directory() / program, *map(str, arguments)], input=input,
+                          capture_output=True, text=True, errors="replace", cwd="/",
+                          env=harness.clean_environment(env),
+                          timeout=2 * harness.PATIENCE_SECONDS, **as_server_user())
+    if done.returncode != 0:
+        raise AssertionError(f"{program} {arguments}: exit {done.returncode}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def new_directory():
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="readyd-postgres-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    user = server_user()
+    if user:
+        os.chown(directory, user.pw_uid, user.pw_gid)
+    directory.chmod(0o755)
+    return directory
+
+
+_template = None
+
+
+def template():
+    """A data directory to copy from, made once a process."""
+    global _template
+    if _template is None:
+        data = new_directory() / "template"
+        run("initdb", "-D", data, "--no-sync", "--auth=trust", "--username=postgres",
+            "--encoding=UTF8", "--locale=C", "--wal-segsize=1")
+        run("postgres", "--single", "-F", "-D", data, "postgres", input=ROLES)
+        _template = data
+    return _template
+
+
+class Server:
+    """One server. `settings` are added to SETTINGS; it is started by start()."""
+
+    def __init__(self, settings=None, *, port=None, data_from=None):
+        self.directory = new_directory()
+        self.data = self.directory / "data"
+        self.port = port or harness.free_port()
+        self.process = None
+        self.log_path = self.directory / "log"
+        if data_from is None:
+            subprocess.run(["cp", "-a", template(), self.data], check=True)
+        else:
+            run("pg_basebackup", "-D", self.data, "-h", "127.0.0.1", "-p", data_from.port, "-U",
+                "postgres", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+        (self.data / "pg_hba.conf").write_text(ACCESS)
+        (self.data / "postgresql.conf").write_text("")
+        self.settings = dict(SETTINGS, port=self.port,
+                             unix_socket_directories=self.directory, **settings or {})
+        self.write_settings()
+        atexit.register(self.destroy)
+
+    def write_settings(self):
+        """For the next start or reload()."""
+        lines = [f"{name} = '{value}'\n" for name, value in self.settings.items()]
+        (self.data / "postgresql.conf").write_text("".join(lines))
+
+    def enable_tls(self, certificate, key):
+        """PEM files; the server wants the key for itself."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            shutil.copyfile(source, self.data / name)
+            (self.data / name).chmod(0o600)
+            user = server_user()
+            if user:
+                os.chown(self.data / name, user.pw_uid, user.pw_gid)
+        self.settings.update(ssl="on")
+        self.write_settings()
+
+    def start(self, wait=True, env=None):
+        """Starts it; with `wait` until it takes sessions."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([bin_directory() / "postgres", "-D", self.data],
+                                            stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=subprocess.STDOUT, start_new_session=True,
+                                            preexec_fn=die_with_parent, cwd="/",
+                                            env=harness.clean_environment(env),
+                                            **as_server_user())
+        if wait:
+            harness.wait_until(self.is_ready, "PostgreSQL is ready")
+        return self
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError("PostgreSQL ended:\n" + self.log())
+        try:
+            return self.sql("select 1") == "1"
+        except AssertionError:
+            return False
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def sql(self, text, database="postgres"):
+        """What psql prints for it, as the superuser, over the unix socket."""
+        return run("psql", "-h", self.directory, "-p", self.port, "-U", "postgres", "-d", database,
+                   "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text).rstrip("\n")
+
+    def reload(self):
+        self.sql("select pg_reload_conf()")
+
+    def standby(self, settings=None):
+        """A streaming standby of this server, not started yet."""
+        return Server(settings, data_from=self)
+
+    def url(self, user="app", password=ENCODED_PASSWORD, database="app", host="127.0.0.1",
+            **parameters):
+        secret = f":{password}" if password is not None else ""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return (f"postgres://{user}{secret}@{host}:{self.port}/{database}" +
+                (f"?{query}" if query else ""))
+
+    def socket_url(self, user="local_app", database="app"):
+        return f"postgres://{user}@/{database}?host={self.directory}&port={self.port}"
+
+    def sessions(self, application="readyd"):
+        """How many sessions of an application the server has."""
+        return int(self.sql("select count(*) from pg_stat_activity "
+                            f"where application_name = '{application}'"))
+
+    def signal_all(self, number):
+        """To the server and all its processes, children first."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            os.kill(int(pid), number)
+        os.kill(self.process.pid, number)
+
+    def freeze(self):
+        """From now on the kernel accepts connections and nobody answers."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def shut_down(self, mode="fast", wait=True):
+        """mode: smart (waits for the sessions), fast or immediate (a crash)."""
+        number = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+        self.process.send_signal(number[mode])
+        if wait:
+            self.process.wait(harness.PATIENCE_SECONDS)
+
+    def destroy(self):
+        """Ends it at once and removes its files."""
+        if self.process and self.process.poll() is None:
+            self.thaw()
+            self.process.send_signal(signal.SIGQUIT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
