@@ -71,11 +71,14 @@ static int telling(int error_number)
 		return 4;
 	case ECONNREFUSED:
 		return 6;
+	case ECONNRESET:
+	case EPIPE:
+		return 7; /* the connection stood for a moment */
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
 	case ENOBUFS:
-		return 7; /* our own trouble: then the others were not tried in earnest */
+		return 8; /* our own trouble: then the others were not tried in earnest */
 	default:
 		return 5;
 	}

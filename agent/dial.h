@@ -24,8 +24,8 @@ struct dial_attempt {
 struct dial {
 	/* Called once; may come before dial_start() returns. fd >= 0: connected, non-blocking,
 	 * close-on-exec, now the callee's to close. fd -1: failed; `error_number` is the errno of
-	 * the most telling attempt (0 = the name did not resolve) and `error` the sentence. It may
-	 * free the owner. */
+	 * the most telling attempt (0 = the name did not resolve; ECONNRESET = the connection stood
+	 * and the peer reset it at once) and `error` the sentence. It may free the owner. */
 	void (*on_done)(struct dial *dial, int fd, int error_number, const struct error *error);
 	/* Called when the name is resolved, before the first attempt; may be NULL. */
 	void (*on_resolved)(struct dial *dial);

@@ -128,7 +128,8 @@ void probe_finish(struct probe_run *run, enum probe_state state, enum probe_reas
 static void on_deadline(struct loop_timer *timer)
 {
 	struct run_slot *slot = timer->owner;
-	double seconds = (double)slot->runner->config->timeout_us / 1e6;
+	/* In whole milliseconds, or what is left of a budget reads like "0.299981 s". */
+	double seconds = (double)((slot->runner->config->timeout_us + 500) / 1000) / 1e3;
 
 	probe_finish(&slot->run, PROBE_FAIL,
 		     slot->run.deadline_reason ? slot->run.deadline_reason : REASON_TIMEOUT,
