@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -592,6 +593,212 @@ class BadServer(harness.TestCase):
         url = Script(self, says(b"HTTP/1.1 400 Bad Request\r\n\r\n")).url.replace("redis:", "rediss:")
         _, result = harness.check(url, timeout=10, insecureSkipVerify=True)
         self.assert_result(result, "fail", "tls_failed")
+
+
+class InAgent(harness.TestCase):
+    """What only shows over many runs."""
+
+    def wait_result(self, agent, name, reason):
+        harness.wait_until(lambda: agent.probe(name).get("reason") == reason,
+                           f"{name}: {reason}")
+
+    def test_settings_instead_of_a_url(self):
+        server = redis_server.Server(self)
+        server.command("ACL", "SETUSER", "probe", "on", ">s3cret", "+ping", "+select", "+exists", "~*")
+        with server.client() as client:
+            client.command("SELECT", 2)
+            client.command("SET", "key", "value")
+        config = f"""
+            readiness:
+              unix: {{redis: {{unixSocket: "{server.socket}", database: 2, keyPresent: key}}}}
+              port: {{redis: {{port: {server.port}, user: probe, password: s3cret, database: 2,
+                               keyPresent: key}}}}
+              host: {{redis: {{host: localhost, port: {server.port}, keyAbsent: key}}}}
+              short: {server.url}/2
+            """
+        with harness.Agent(config) as agent:
+            agent.wait_ready()
+            self.assertEqual(agent.probe("unix")["target"], f"redis+unix://{server.socket}?db=2")
+            self.assertEqual(agent.probe("port")["target"],
+                             f"redis://probe@127.0.0.1:{server.port}/2")
+
+    def test_secrets_are_read_anew(self):
+        server = redis_server.Server(self, requirepass="first")
+        password, url = self.tmp / "password", self.tmp / "url"
+        password.write_text("first\n")
+        url.write_text(f"redis://:first@127.0.0.1:{server.port}\n")
+        config = f"""
+            readiness:
+              password: {{redis: {{port: {server.port}, passwordFile: "{password}"}},
+                          periodSeconds: 0.05}}
+              url: {{redis: {{urlFile: "{url}"}}, periodSeconds: 0.05}}
+            """
+        with harness.Agent(config) as agent:
+            agent.wait_ready()
+            with server.client() as client:
+                client.command("AUTH", "first")
+                client.command("CONFIG", "SET", "requirepass", "second")
+            self.wait_result(agent, "password", "wrongpass")
+            self.wait_result(agent, "url", "wrongpass")
+            password.write_text("second\n")
+            url.write_text(f"redis://:second@127.0.0.1:{server.port}")
+            self.wait_result(agent, "password", "ok")
+            self.wait_result(agent, "url", "ok")
+            password.unlink()
+            url.write_text("redis://:second@127.0.0.1/nonsense")
+            self.wait_result(agent, "password", "secret_unavailable")
+            self.wait_result(agent, "url", "secret_unavailable")
+            everything = agent.admin("/status")[2] + "\n".join(agent.raw_logs)
+            self.assertNotIn("second", everything)
+
+    def test_authority_is_read_anew(self):
+        (self.tmp / "old").mkdir()
+        (self.tmp / "new").mkdir()
+        old = redis_server.Certificates(self.tmp / "old")
+        new = redis_server.Certificates(self.tmp / "new")
+        port = harness.free_port()
+        redis_server.Server(self, tls_port=port, tls_cert_file=new.server,
+                            tls_key_file=new.server_key, tls_ca_cert_file=new.ca,
+                            tls_auth_clients="no")
+        authority = self.tmp / "ca.crt"
+        shutil.copy(old.ca, authority)
+        config = f"""
+            readiness:
+              tls: {{redis: {{url: "rediss://localhost:{port}", caFile: "{authority}"}},
+                     periodSeconds: 0.05}}
+            """
+        with harness.Agent(config) as agent:
+            self.wait_result(agent, "tls", "tls_untrusted")
+            shutil.copy(new.ca, self.tmp / "ca.new")
+            os.replace(self.tmp / "ca.new", authority)
+            self.wait_result(agent, "tls", "ok")
+
+    def endings(self):
+        """Every way in which a run can end: the reason, and the settings that bring it about."""
+        certificates = redis_server.Certificates(self.tmp)
+        tls_port = harness.free_port()
+        server = redis_server.Server(self, tls_port=tls_port, tls_cert_file=certificates.server,
+                                     tls_key_file=certificates.server_key,
+                                     tls_ca_cert_file=certificates.ca, tls_auth_clients="no")
+
+        def script(talk):
+            return {"url": Script(self, talk).url}
+
+        return [
+            ("ok", {"url": f"{server.url}/3", "role": "primary", "keyAbsent": "key"}),
+            ("ok", {"url": f"rediss://localhost:{tls_port}", "caFile": certificates.ca}),
+            ("ok", {"unixSocket": server.socket}),
+            ("tls_untrusted", {"url": f"rediss://localhost:{tls_port}"}),
+            ("wrongpass", {"url": server.url.replace("//", "//:secret@")}),
+            ("wrong_role", {"url": server.url, "role": "replica", "keyPresent": "key"}),
+            ("error_reply", {"url": f"{server.url}/99", "cluster": "true"}),
+            ("connect_refused", {"port": harness.free_port()}),
+            ("socket_missing", {"unixSocket": self.tmp / "missing"}),
+            ("max_clients", script(lambda connection: connection.sendall(
+                b"-ERR max number of clients reached\r\n"))),
+            ("connection_closed", script(says(b"+PON", then=close))),
+            ("protocol_error", script(says(b"*1\r\n$1\r\nx\r\n"))),
+            ("body_too_large", script(says(b"+", then=flood(b"x" * 16384)))),
+            ("timeout", script(says(b"$100\r\nx"))),
+            ("timeout", {"url": Script(self, until_closed).url.replace("redis:", "rediss:"),
+                         "insecureSkipVerify": "true"}),
+        ]
+
+    def test_no_ending_leaves_anything_behind(self):
+        endings = self.endings()
+        probes = ""
+        for number, (reason, settings) in enumerate(endings):
+            words = ", ".join(f'{name}: "{value}"' for name, value in settings.items())
+            timeout = 0.02 if reason == "timeout" else 10
+            probes += (f"  probe{number}: {{redis: {{{words}}}, periodSeconds: 0.02, "
+                       f"timeoutSeconds: {timeout}}}\n")
+
+        def runs(agent):
+            return min(probe["runs"] for probe in agent.status()["probes"])
+
+        def memory(agent):
+            status = pathlib.Path(f"/proc/{agent.process.pid}/status").read_text()
+            return int(status.split("VmRSS:")[1].split()[0])
+
+        with harness.Agent("readiness: {}\n") as agent:
+            before = agent.descriptors()
+            agent.config_path.write_text("readiness:\n" + probes)
+            agent.signal(signal.SIGHUP)
+            agent.wait_log(lambda event: event["event"] == "reloaded")
+            harness.wait_until(lambda: runs(agent) >= 50, "50 runs of each")
+            early = memory(agent)
+            harness.wait_until(lambda: runs(agent) >= 300, "300 runs of each")
+            late = memory(agent)
+            for number, (reason, _) in enumerate(endings):
+                self.assertEqual(agent.probe(f"probe{number}")["reason"], reason)
+            agent.config_path.write_text("readiness: {}\n")
+            agent.signal(signal.SIGHUP)
+            harness.wait_until(lambda: not agent.status()["probes"], "no probes")
+            harness.wait_until(lambda: agent.descriptors() == before, "as few descriptors as before")
+            # (the sanitizers keep freed memory on purpose, and look for leaks themselves at the end)
+            if "libasan" not in pathlib.Path(f"/proc/{agent.process.pid}/maps").read_text():
+                self.assertLess(late - early, 256, "KiB")
+
+    def test_ends_with_runs_at_every_stage(self):
+        listening = threading.Semaphore(0)
+
+        def talking(answer):
+            def talk(connection):
+                if answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                listening.release()
+                until_closed(connection)
+
+            return Script(self, talk).url
+
+        full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(full.close)
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:  # fill the backlog, so that a connection stays unanswered
+            self.addCleanup(one.close)
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        config = f"""
+            readiness:
+              connecting: redis://127.0.0.1:{full.getsockname()[1]}
+              handshake: {talking(None).replace("redis:", "rediss:")}
+              silent: {talking(None)}
+              half: {talking(b"+PO")}
+              role: {{redis: {{url: "{talking(b'+PONG')}", role: primary}}}}
+            """
+        with harness.Agent(config) as agent:
+            for _ in range(4):
+                self.assertTrue(listening.acquire(timeout=harness.PATIENCE_SECONDS))
+            agent.wait_for(lambda _: agent.status()["probesRunning"] >= 4)
+            self.assertEqual(agent.stop(), 0)
+
+
+class Settings(harness.TestCase):
+    """What is refused before anything runs."""
+
+    def test_refused(self):
+        for url, options, words in (
+                ("redis://cache/x", [], "must be a number"),
+                ("redis://cache?db=", [], "must be a number"),
+                ("redis+unix://run/redis.sock", [], "three slashes"),
+                ("redis+unix:///run/redis.sock", ["tls=true"], "no TLS over a unix socket"),
+                ("redis://cache", ["host=other"], "leave out host"),
+                ("redis://cache", ["role=leader"], "primary"),
+                ("redis://cache", ["roll=primary"], "role"),
+                ("redis://cache", ["keyFile=/dev/null"], "certFile")):
+            arguments = [word for option in options for word in ("-o", option)]
+            done = harness.readyd("check", url, *arguments)
+            self.assertEqual(done.returncode, 1, (url, options))
+            self.assertIn(words, done.stdout + done.stderr)
+
+    def test_password_is_masked(self):
+        for url in ("redis://app:s3cret@127.0.0.1:1", "redis://:s3cret@127.0.0.1:1/x",
+                    "redis+unix://app:s3cret@/run/missing"):
+            for arguments in (["--json"], []):
+                done = harness.readyd("check", *arguments, url)
+                self.assertEqual(done.returncode, 1)
+                self.assertNotIn("s3cret", done.stdout + done.stderr)
 
 
 if __name__ == "__main__":
