@@ -63,7 +63,7 @@ static bool fault_misspelt_role(const struct edit *edit, const char *rest)
 	char word[NAME_SIZE];
 	const char *meant;
 
-	if (rest[len] == '\0' || len >= sizeof(word))
+	if (rest[len] == '\0' || rest[len + 1] == '\0' || len >= sizeof(word))
 		return false;
 	snprintf(word, sizeof(word), "%.*s", (int)len, rest);
 	meant = nearest_name(word, roles, ROLE_COUNT);

@@ -188,8 +188,8 @@ static size_t scheme_length(const char *text)
 	return text[len] == ':' ? len : 0;
 }
 
-/* A target whose scheme is none of ours. It may be a password put in the wrong place, so that only a
- * true scheme is shown. */
+/* A target whose scheme is none of ours. It may be a password put in the wrong place, so that only
+ * a true scheme is shown. */
 static void fault_target(const struct plan *plan, const char *text)
 {
 	const char *names[32];
@@ -327,6 +327,18 @@ static int precedence(const struct node *node)
 	return strcmp(node->origin, "environment") == 0 ? 1 : 2;
 }
 
+/* The name under which the node stands; that of a short form is the probe's. */
+static const char *key_of(const struct plan *plan, const struct node *node)
+{
+	return node == plan->node ? "target" : node->key;
+}
+
+static void fault_both(const struct plan *plan, const struct node *first, const struct node *second)
+{
+	faults_add(plan->faults, second, "%s has both %s and %s, expected one of them", plan->name,
+		   key_of(plan, first), key_of(plan, second));
+}
+
 /* Notes that `node` sets the field, unless something nearer to the user does. */
 static void pick(struct plan *plan, const struct field *field, bool as_file,
 		 const struct node *node)
@@ -335,12 +347,9 @@ static void pick(struct plan *plan, const struct field *field, bool as_file,
 
 	if (node_is_null(node))
 		return;
-	if (own->node && precedence(own->node) == precedence(node) && own->as_file != as_file) {
-		faults_add(plan->faults, node, "%s has both %s and %sFile, expected one of them",
-			   plan->name, field->name, field->name);
-		return;
-	}
-	if (!own->node || precedence(node) >= precedence(own->node))
+	if (own->node && precedence(own->node) == precedence(node))
+		fault_both(plan, own->node, node);
+	else if (!own->node || precedence(node) > precedence(own->node))
 		*own = (struct pick){.node = node, .as_file = as_file};
 }
 
@@ -369,8 +378,9 @@ static void take_block_member(struct plan *plan, const struct node *member)
 		fault_unknown_type_setting(plan, member);
 }
 
-/* A setting in the probe's own map that not every probe has. With a target all of the type's settings
- * are there; beside a type's block only those that a variable or an option has put there. */
+/* A setting in the probe's own map that not every probe has. With a target all of the type's
+ * settings are there; beside a type's block only those that a variable or an option has put there.
+ */
 static void take_flat_member(struct plan *plan, const struct node *member)
 {
 	bool as_file;
@@ -391,56 +401,71 @@ static void take_flat_member(struct plan *plan, const struct node *member)
 	}
 }
 
-static void take_settings(struct plan *plan, struct probe_config *probe)
+/* Without a type a setting cannot be judged, but a slip in a key can. */
+static void take_untyped_member(const struct plan *plan, const struct node *member)
 {
-	const struct node *members = plan->node->kind == NODE_MAP ? plan->node->first_child : NULL;
 	const char *names[CANDIDATES_MAX + 32];
+	size_t count = collect_fields(probe_common_fields, names, 0);
 
-	if (plan->type && plan->block && plan->block->kind == NODE_MAP) {
-		for (const struct node *member = plan->block->first_child; member;
-		     member = member->next)
-			take_block_member(plan, member);
-	}
-	for (const struct node *member = members; member; member = member->next) {
-		const struct field *common = field_find(probe_common_fields, member->key, NULL);
-		size_t count;
+	count = collect_keys(names, count);
+	if (nearest_name(member->key, names, count))
+		fault_unknown(plan, member, names, count);
+}
 
-		if (common) {
-			field_assign(common, false, probe, member, plan->faults);
-		} else if (probe_key_is_common(member->key) || strcmp(member->key, "grpc") == 0) {
+static const struct node *first_member(const struct node *node)
+{
+	return node && node->kind == NODE_MAP ? node->first_child : NULL;
+}
+
+static void take_settings(struct plan *plan)
+{
+	const struct node *member;
+
+	for (member = plan->type ? first_member(plan->block) : NULL; member; member = member->next)
+		take_block_member(plan, member);
+	for (member = first_member(plan->node); member; member = member->next) {
+		if (probe_key_is_common(member->key) || strcmp(member->key, "grpc") == 0)
 			continue;
-		} else if (plan->type) {
+		if (plan->type)
 			take_flat_member(plan, member);
-		} else {
-			/* Without a type a setting cannot be judged, but a slip in a key can. */
-			count = collect_fields(probe_common_fields, names, 0);
-			count = collect_keys(names, count);
-			if (nearest_name(member->key, names, count))
-				fault_unknown(plan, member, names, count);
-		}
+		else
+			take_untyped_member(plan, member);
 	}
 }
 
-/* Takes the target: into the field "url", or by the type's own hand. */
+static void take_common_settings(const struct plan *plan, struct probe_config *probe)
+{
+	const struct node *member;
+
+	for (member = first_member(plan->node); member; member = member->next) {
+		const struct field *field = field_find(probe_common_fields, member->key, NULL);
+
+		if (field)
+			field_assign(field, false, probe, member, plan->faults);
+	}
+}
+
+/* Takes what says where the probe goes: into the field "url" or "command", or by the type's own
+ * hand. */
 static void take_target(struct plan *plan, void *conf)
 {
+	const struct node *target = plan->target ? plan->target : plan->command;
+	const struct field *field = field_find(plan->type->fields, "url", NULL);
 	struct error error = {0};
-	const struct field *field;
 
-	if (plan->command) {
+	if (!field)
 		field = field_find(plan->type->fields, "command", NULL);
-		pick(plan, field, false, plan->command);
-	}
-	if (!plan->target)
+	if (!target)
 		return;
-	if (!plan->type->set_target) {
-		field = field_find(plan->type->fields, "url", NULL);
+	if (target == plan->command || !plan->type->set_target) {
 		if (field)
-			pick(plan, field, false, plan->target);
+			pick(plan, field, false, target);
 		return;
 	}
-	if (plan->type->set_target(conf, plan->target->text, &error) != 0)
-		faults_add(plan->faults, plan->target, "%s: %s", plan->name, error.text);
+	if (field && plan->picks[field - plan->type->fields].node)
+		fault_both(plan, target, plan->picks[field - plan->type->fields].node);
+	else if (plan->type->set_target(conf, target->text, &error) != 0)
+		faults_add(plan->faults, target, "%s: %s", plan->name, error.text);
 }
 
 static void assign_picks(struct plan *plan, void *conf)
@@ -487,101 +512,6 @@ static void check_thresholds(const struct plan *plan, const struct probe_config 
 			    "end what it probes");
 }
 
-/* ---- identity ----
- * FNV-1a over the typed values, so that neither order nor spelling counts. */
-
-static void hash_bytes(uint64_t *hash, const void *bytes, size_t len)
-{
-	const unsigned char *byte = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		*hash = (*hash ^ byte[i]) * UINT64_C(0x100000001b3);
-}
-
-/* NULL and "" differ, and so do "ab","c" and "a","bc". */
-static void hash_text(uint64_t *hash, const char *text)
-{
-	if (text)
-		hash_bytes(hash, text, strlen(text) + 1);
-	else
-		hash_bytes(hash, "\xff", 1);
-}
-
-static void hash_pairs(uint64_t *hash, const struct pair_list *list)
-{
-	hash_bytes(hash, &list->count, sizeof(list->count));
-	for (size_t i = 0; i < list->count; i++) {
-		hash_text(hash, list->items[i].name);
-		hash_text(hash, list->items[i].value);
-	}
-}
-
-static void hash_value(uint64_t *hash, const struct field *field, const void *value)
-{
-	switch (field->kind) {
-	case FIELD_TEXT:
-		hash_text(hash, *(char *const *)value);
-		return;
-	case FIELD_SECRET:
-		hash_text(hash, ((const struct secret *)value)->value);
-		hash_text(hash, ((const struct secret *)value)->file);
-		return;
-	case FIELD_BOOLEAN:
-		hash_bytes(hash, value, sizeof(bool));
-		return;
-	case FIELD_INTEGER:
-	case FIELD_SECONDS:
-		hash_bytes(hash, value, sizeof(int64_t));
-		return;
-	case FIELD_NUMBER:
-		hash_bytes(hash, value, sizeof(double));
-		return;
-	case FIELD_CHOICE:
-		hash_bytes(hash, value, sizeof(int));
-		return;
-	case FIELD_TEXT_LIST:
-	case FIELD_COMMAND: {
-		const struct text_list *list = value;
-
-		hash_bytes(hash, &list->count, sizeof(list->count));
-		for (size_t i = 0; i < list->count; i++)
-			hash_text(hash, list->items[i]);
-		return;
-	}
-	case FIELD_PAIR_LIST:
-		hash_pairs(hash, value);
-		return;
-	case FIELD_STATUS_RANGES: {
-		const struct status_ranges *ranges = value;
-
-		hash_bytes(hash, &ranges->count, sizeof(ranges->count));
-		hash_bytes(hash, ranges->items, ranges->count * sizeof(ranges->items[0]));
-		return;
-	}
-	}
-}
-
-static void hash_fields(uint64_t *hash, const struct field *fields, const void *structure)
-{
-	for (; fields->name; fields++)
-		hash_value(hash, fields, (const char *)structure + fields->offset);
-}
-
-static uint64_t identify(const struct plan *plan, const struct probe_config *probe)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	hash_text(&hash, role_name(probe->role));
-	hash_text(&hash, probe->name);
-	hash_text(&hash, probe->type->name);
-	hash_bytes(&hash, &plan->kubernetes_form, sizeof(plan->kubernetes_form));
-	/* set_target() may keep what it found outside the fields. */
-	hash_text(&hash, probe->type->set_target && plan->target ? plan->target->text : NULL);
-	hash_fields(&hash, probe_common_fields, probe);
-	hash_fields(&hash, probe->type->fields, probe->conf);
-	return hash;
-}
-
 /* ---- the probe ---- */
 
 static int complete(struct plan *plan, struct probe_config *probe)
@@ -589,7 +519,12 @@ static int complete(struct plan *plan, struct probe_config *probe)
 	char masked[MASKED_SIZE] = "";
 	struct error error = {0};
 
-	probe->identity = identify(plan, probe);
+	/* set_target() may keep what it found outside the fields. */
+	probe->identity =
+		probe_config_identity(probe,
+				      probe->type->set_target && plan->target ? plan->target->text
+									      : NULL,
+				      plan->kubernetes_form);
 	if (probe->type->check &&
 	    probe->type->check(probe->conf, plan->kubernetes_form, &error) != 0) {
 		if (plan->node->kind == NODE_SCALAR || whole(plan)->key_line == 0)
@@ -606,8 +541,11 @@ static int complete(struct plan *plan, struct probe_config *probe)
 
 static int fill(struct plan *plan, struct probe_config *probe)
 {
-	size_t errors = plan->faults->errors;
+	size_t errors = plan->faults->errors, own_errors;
 
+	take_common_settings(plan, probe);
+	check_thresholds(plan, probe);
+	own_errors = plan->faults->errors;
 	find_type(plan);
 	if (plan->type) {
 		probe->conf = calloc(1, plan->type->conf_size);
@@ -616,15 +554,15 @@ static int fill(struct plan *plan, struct probe_config *probe)
 		probe->type = plan->type;
 		fields_set_defaults(plan->type->fields, probe->conf);
 	}
-	take_settings(plan, probe);
-	check_thresholds(plan, probe);
+	take_settings(plan);
 	if (plan->type) {
 		take_target(plan, probe->conf);
 		assign_picks(plan, probe->conf);
 	}
-	if (plan->faults->errors != errors)
+	/* What concerns only the schedule does not keep the type from having its say. */
+	if (plan->faults->errors != own_errors || complete(plan, probe) != 0)
 		return -1;
-	return complete(plan, probe);
+	return plan->faults->errors == errors ? 0 : -1;
 }
 
 struct probe_config *probe_config_create(enum role role, const char *name, const struct node *node,

@@ -112,6 +112,12 @@ static void fault_unknown(const struct node *member, const char *section, struct
 	const char *names[64], *meant;
 	size_t count = 0, section_len = strlen(section);
 
+	if (section_len == 0 && field_find(config_fields, member->key, NULL)) {
+		faults_add_key(faults, member,
+			       "in a file the part of \"%s\" before the dot is a map of its own",
+			       member->key);
+		return;
+	}
 	for (const struct field *field = config_fields; field->name && count < 48; field++) {
 		if (strncmp(field->name, section, section_len) == 0 &&
 		    !strchr(field->name + section_len, '.'))
@@ -218,6 +224,11 @@ static void check_listen(const struct node *node, const struct text_list *listen
 
 		if (strcmp(text, "none") == 0 && listen->count == 1)
 			continue;
+		if (strcmp(text, "none") == 0) {
+			faults_add(faults, item ? item : node,
+				   "none stands alone or not at all in listen");
+			continue;
+		}
 		if ((strncmp(text, "unix:", 5) == 0 ? check_unix(text + 5, &error)
 						    : check_address(text, &error)) != 0)
 			faults_add(faults, item ? item : node,

@@ -220,6 +220,9 @@ const char *nearest_name(const char *word, const char *const *candidates, size_t
 		if (len == 0)
 			continue;
 		distance = edit_distance(plain_word, word_len, plain_candidate, len);
+		/* "warn" for "warning", "timeout" for "timeoutSeconds" */
+		if (!best && word_len >= 4 && strncmp(plain_candidate, plain_word, word_len) == 0)
+			best = candidates[i];
 		if (distance < best_distance) {
 			best_distance = distance;
 			best = candidates[i];
