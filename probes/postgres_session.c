@@ -232,23 +232,26 @@ static void set_failure(struct postgres_failure *failure, enum postgres_failure_
 	va_end(arguments);
 }
 
-/* Notes how the peer has ended the conversation, if it has, before libpq reads that and keeps it to
- * itself; and keeps count of what comes. */
+/* Looks at what has come before libpq reads it: how much it is; whether it is an end, since libpq
+ * keeps to itself which one; and whether OpenSSL is needed for it. Starting OpenSSL costs more than
+ * the rest of a session does, so that is put off until a server offers TLS or wants a password
+ * hashed. */
 static void look_at_input(struct postgres_session *session)
 {
 	int fd = PQsocket(session->conn), available = 0;
-	char byte;
-	ssize_t got;
+	ConnStatusType status = PQstatus(session->conn);
+	unsigned char head[AUTHENTICATION_HEAD_SIZE] = {0};
+	ssize_t got = recv(fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
 
-	if (ioctl(fd, FIONREAD, &available) == 0 && available > 0) {
-		session->received += (size_t)available;
-		return;
-	}
-	got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	if (got == 0)
 		session->peer_closed = true;
 	else if (got < 0 && errno != EAGAIN && errno != EINTR)
 		session->peer_errno = errno;
+	else if (ioctl(fd, FIONREAD, &available) == 0 && available > 0)
+		session->received += (size_t)available;
+	if ((status == CONNECTION_SSL_STARTUP && head[0] != 'N') ||
+	    (status == CONNECTION_AWAITING_RESPONSE && postgres_wants_password(head)))
+		tls_library_prepare();
 }
 
 /* Notes phases and signs of life by how far libpq has come. */
@@ -471,8 +474,8 @@ int postgres_session_open(struct postgres_session *session,
 		PQinitOpenSSL(0, 0);
 		openssl_is_ours = true;
 	}
-	/* Password authentication hashes with it even where there is no TLS. */
-	tls_library_prepare();
+	if (strcmp(postgres_parameter(parameters, "sslnegotiation"), "direct") == 0)
+		tls_library_prepare();
 	if (strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0) {
 		bundle = tls_system_bundle();
 		if (!bundle) {

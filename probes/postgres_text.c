@@ -242,3 +242,9 @@ void postgres_sentence_unquoted(const char *text, char *sentence, size_t size)
 	len = strlen(sentence);
 	copy_line(last + 1, sentence + len, size - len);
 }
+
+bool postgres_wants_password(const unsigned char head[AUTHENTICATION_HEAD_SIZE])
+{
+	/* Kind 0 is "you are in". */
+	return head[0] == 'R' && (head[5] | head[6] | head[7] | head[8]) != 0;
+}

@@ -11,6 +11,7 @@
 
 enum {
 	SQLSTATE_SIZE = 6,
+	AUTHENTICATION_HEAD_SIZE = 9,
 	POSTGRES_HOSTS_MAX = 16,
 	POSTGRES_HOST_SIZE = 256, /* with the NUL, as the next one */
 	POSTGRES_PORT_SIZE = 6,
@@ -58,5 +59,9 @@ void postgres_sentence(const char *text, char *sentence, size_t size);
 /* The same for a message about a connection string: everything in quotes is left out, because libpq
  * quotes parts of the string, which may be parts of the password. */
 void postgres_sentence_unquoted(const char *text, char *sentence, size_t size);
+
+/* Whether what begins so is a server's request for a password of any kind: the message's type, its
+ * length and the kind of authentication. */
+bool postgres_wants_password(const unsigned char head[AUTHENTICATION_HEAD_SIZE]);
 
 #endif
