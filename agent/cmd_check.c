@@ -291,6 +291,11 @@ static int configure(struct check *check, struct question *question)
 	faults_free(&faults);
 	if (!question->config)
 		return -1;
+	/* The type itself knows best what of its target is secret. */
+	free(question->config->name);
+	question->config->name = strdup(question->config->target);
+	if (!question->config->name)
+		return usage_error("out of memory", NULL);
 	if (question->config->timeout_us > left_us)
 		question->config->timeout_us = left_us > 0 ? left_us : 1;
 	return 0;

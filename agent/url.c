@@ -372,7 +372,9 @@ static bool secret_parameter(const char *text, const char *name, const char **re
 	} else {
 		if (name > text && !isspace((unsigned char)name[-1]))
 			return false;
-		for (len = 0; isalnum((unsigned char)name[len]) || name[len] == '_';)
+		/* with "-", so that an option of a command ("--password=...") is found too */
+		for (len = 0;
+		     isalnum((unsigned char)name[len]) || name[len] == '_' || name[len] == '-';)
 			len++;
 		value = name + len + strspn(name + len, " \t\r\n");
 	}

@@ -119,8 +119,10 @@ static int check(void *conf, bool kubernetes_form, struct error *error)
 static void describe(const void *conf, char *text, size_t size)
 {
 	const struct exec_conf *exec = conf;
+	int len = snprintf(text, size, "%s:", exec->nagios ? "nagios" : "exec");
 
-	exec_describe(&exec->command, text, size);
+	if ((size_t)len < size)
+		exec_describe(&exec->command, text + len, size - (size_t)len);
 }
 
 /* ---- output ---- */

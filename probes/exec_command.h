@@ -16,7 +16,7 @@ char **exec_environment(char *const *ours, const struct pair_list *pairs);
 char **exec_arguments(const struct text_list *command, char *const *environment);
 
 /* Writes the command line for people: quoted where needed, what looks like a secret as "***", cut to
- * fit. */
+ * fit `size`, which is not 0. */
 void exec_describe(const struct text_list *command, char *text, size_t size);
 
 #endif

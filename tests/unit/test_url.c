@@ -194,6 +194,9 @@ static void test_mask(void **state)
 		{"host=db\tsslpassword=\npw", "host=db?sslpassword=?***"},
 		{"dbname=postgres://u:pw@h/d", "dbname=postgres:***@h/d"},
 		{"password= user=u", "password= ***"},
+		/* a command's options */
+		{"exec:x --api-key=pw y", "exec:x --api-key=*** y"},
+		{"-password 'pw'", "-password 'pw'"},
 		/* control characters */
 		{"http://h/\x1b[31m\r\n", "http://h/?[31m??"},
 	};
