@@ -87,7 +87,7 @@ struct postgres_run {
 	char port[POSTGRES_PORT_SIZE];
 	struct lookup lookup;
 	struct address addresses[ADDRESSES_MAX];
-	bool is_resolved;
+	bool is_resolved, is_resolving;
 	size_t address_count, address_index;
 
 	/* what the server has answered */
@@ -254,7 +254,8 @@ static void on_resolved(struct lookup *lookup, const struct address *addresses, 
 		snprintf(failure.sentence, sizeof(failure.sentence), "%.199s", error->text);
 		note_failure(postgres, &failure);
 	} else {
-		probe_phase_end(postgres->run, PHASE_RESOLVE);
+		if (postgres->is_resolving) /* no literal address */
+			probe_phase_end(postgres->run, PHASE_RESOLVE);
 		memcpy(postgres->addresses, addresses, count * sizeof(*addresses));
 		postgres->address_count = count;
 	}
@@ -328,8 +329,10 @@ static void try_next(struct postgres_run *postgres)
 	limit_time(postgres, other_hosts(postgres));
 	postgres->lookup.on_done = on_resolved;
 	postgres->lookup.owner = postgres;
+	postgres->is_resolving = false;
 	resolve_start(postgres->run->env->resolver, &postgres->lookup, postgres->host,
 		      (unsigned short)strtoul(postgres->port, NULL, 10));
+	postgres->is_resolving = postgres->lookup.query != NULL;
 }
 
 /* Gives up the session, and with it the host. */

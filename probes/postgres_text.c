@@ -231,16 +231,15 @@ void postgres_sentence_unquoted(const char *text, char *sentence, size_t size)
 	size_t len;
 
 	copy_line(text, sentence, size);
-	if (!first)
+	if (!first || (size_t)(first - text) >= size)
 		return;
-	/* What is quoted may contain quotes and newlines itself, so all up to the last one goes. */
-	len = (size_t)(first - text);
-	if (len >= size)
-		return;
-	sentence[len] = '\0';
-	strncat(sentence, "...", size - len - 1);
+	/* What is quoted may contain quotes and newlines itself, so all up to the last quote goes.
+	 */
+	sentence[first - text] = '\0';
+	strncat(sentence, "...", size - strlen(sentence) - 1);
 	len = strlen(sentence);
-	copy_line(last + 1, sentence + len, size - len);
+	if (last > first)
+		copy_line(last + 1, sentence + len, size - len);
 }
 
 bool postgres_wants_password(const unsigned char head[AUTHENTICATION_HEAD_SIZE])
