@@ -4,8 +4,8 @@
         check(f"http://127.0.0.1:{server.port}/")
 
 Every connection is treated alike: the steps one after the other, then a normal close. A step is a
-function of the Connection. Servers listen on a free port of `host`, or on the unix socket `path`
-("@name" is an abstract one). `tls` is an ssl.SSLContext to put under the steps.
+function of the Connection. Servers listen on `host`, on a free port unless one is given, or on the
+unix socket `path` ("@name" is an abstract one). `tls` is an ssl.SSLContext to put under the steps.
 
 FullServer listens and never accepts, with a full queue: connecting to it gets no answer at all.
 """
@@ -143,11 +143,11 @@ def echo():
 # ---- servers ----
 
 
-def _listen(host, path, backlog):
+def _listen(host, port, path, backlog):
     if path is None:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        address = (host, 0)
+        address = (host, port)
     else:
         sock = socket.socket(socket.AF_UNIX)
         address = "\0" + path[1:] if path.startswith("@") else path
@@ -162,14 +162,14 @@ class BadServer:
     accepted: how many there have been; connections: those, in order, with what they received.
     """
 
-    def __init__(self, *steps, host="127.0.0.1", path=None, tls=None, backlog=128):
+    def __init__(self, *steps, host="127.0.0.1", port=0, path=None, tls=None, backlog=128):
         self.steps = steps
         self.tls = tls
         self.ending = threading.Event()
         self.connections = []
         self.changed = threading.Condition()
         self.threads = []
-        self.listener = _listen(host, path, backlog)
+        self.listener = _listen(host, port, path, backlog)
         self.path = path
         self.port = None if path else self.listener.getsockname()[1]
         self.acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -252,8 +252,8 @@ class FullServer:
     """Listens with a queue that is full and never emptied: TCP gets no answer to its SYN, a unix
     socket says EAGAIN. drain() begins to accept."""
 
-    def __init__(self, host="127.0.0.1", path=None):
-        self.listener = _listen(host, path, 0)
+    def __init__(self, host="127.0.0.1", port=0, path=None):
+        self.listener = _listen(host, port, path, 0)
         self.path = path
         self.port = None if path else self.listener.getsockname()[1]
         self.fillers = []
