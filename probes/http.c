@@ -189,7 +189,7 @@ static void follow(struct http_run *self, struct http_target *next)
 	/* The connection goes to the host in the spelling of the configuration, with its zone. */
 	free(next->host);
 	next->host = host;
-	self->method = http_redirected_method(self->transfer.answer.status, self->method);
+	self->method = http_redirected_method(self->transfer.answer.head.status, self->method);
 	http_transfer_stop(&self->transfer);
 	http_target_free(&self->redirected);
 	self->redirected = *next;
@@ -205,7 +205,7 @@ static bool take_redirect(struct http_run *self)
 	struct http_target next;
 	struct error error;
 
-	if (!self->settings->follow_redirects || !http_status_redirects(answer->status) ||
+	if (!self->settings->follow_redirects || !http_status_redirects(answer->head.status) ||
 	    answer->body_end != HTTP_BODY_WHOLE)
 		return false;
 	location = http_transfer_location(&self->transfer);
@@ -214,7 +214,7 @@ static bool take_redirect(struct http_run *self)
 	if (http_target_parse(&next, location, &error) < 0) {
 		probe_finish(self->run, PROBE_FAIL, REASON_PROTOCOL_ERROR,
 			     "status %d, but its Location can not be followed: %.140s",
-			     answer->status, error.text);
+			     answer->head.status, error.text);
 		return true;
 	}
 	if (!stays_on_host(self, &next)) {
@@ -228,8 +228,8 @@ static bool take_redirect(struct http_run *self)
 	}
 	http_target_free(&next);
 	probe_finish(self->run, PROBE_FAIL, REASON_TOO_MANY_REDIRECTS,
-		     "status %d is redirect number %u, at most %d are followed", answer->status,
-		     self->requests, REQUESTS_MAX - 1);
+		     "status %d is redirect number %u, at most %d are followed",
+		     answer->head.status, self->requests, REQUESTS_MAX - 1);
 	return true;
 }
 

@@ -77,9 +77,13 @@ static void fail_connection(struct http_transfer *transfer)
 static unsigned long tls_error_code(const struct http_transfer *transfer)
 {
 	static const char mark[] = "error:";
-	const char *found = strstr(transfer->curl_error, mark);
 
-	return found ? strtoul(found + sizeof(mark) - 1, NULL, 16) : 0;
+	for (const char *at = transfer->curl_error; (at = strstr(at, mark));) {
+		at += sizeof(mark) - 1;
+		if (strspn(at, "0123456789ABCDEF") == 8)
+			return strtoul(at, NULL, 16);
+	}
+	return 0;
 }
 
 static void fail_handshake(struct http_transfer *transfer)
@@ -103,8 +107,8 @@ static void fail_as(struct http_transfer *transfer, CURLcode code)
 		fail(transfer, tls_reason(transfer->peer.outcome), transfer->peer.error.text);
 		return;
 	}
-	if (transfer->protocol_fault) {
-		fail(transfer, REASON_PROTOCOL_ERROR, transfer->protocol_fault);
+	if (transfer->answer.head.fault) {
+		fail(transfer, REASON_PROTOCOL_ERROR, transfer->answer.head.fault);
 		return;
 	}
 	switch (code) {
@@ -127,8 +131,12 @@ static void fail_as(struct http_transfer *transfer, CURLcode code)
 	case CURLE_COULDNT_CONNECT: /* libcurl wanted a second connection */
 	case CURLE_HTTP2:
 	case CURLE_HTTP2_STREAM:
-		fail(transfer, REASON_PROTOCOL_ERROR,
-		     "the server does not take the request in HTTP/2");
+		/* Without a complaint the connection has just ended. */
+		if (transfer->curl_error[0] == '\0')
+			fail_connection(transfer);
+		else
+			fail(transfer, REASON_PROTOCOL_ERROR,
+			     "the server does not take the request in HTTP/2");
 		break;
 	default:
 		fail(transfer, REASON_PROTOCOL_ERROR, "the answer is not HTTP");
@@ -271,40 +279,24 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_context, void *owner)
 	return CURLE_SSL_CERTPROBLEM;
 }
 
-/* A second Content-Length that differs leaves unknown where the answer ends (RFC 9112, 6.3). */
-static bool lengths_agree(struct http_transfer *transfer, const char *line, size_t len)
-{
-	static const char name[] = "Content-Length:";
-	char value[HTTP_LENGTH_SIZE];
-	size_t value_len = 0;
-
-	if (len < sizeof(name) - 1 || strncasecmp(line, name, sizeof(name) - 1) != 0)
-		return true;
-	for (size_t i = sizeof(name) - 1; i < len && value_len + 1 < sizeof(value); i++) {
-		if (line[i] > ' ')
-			value[value_len++] = line[i];
-	}
-	value[value_len] = '\0';
-	if (transfer->content_length[0] != '\0')
-		return strcmp(transfer->content_length, value) == 0;
-	memcpy(transfer->content_length, value, value_len + 1);
-	return true;
-}
-
-/* The headers are complete; false when the answer can not be accepted. */
+/* The head is complete, with this status; false when the answer can not be accepted. */
 static bool take_head(struct http_transfer *transfer)
 {
-	long status = 0, version = 0;
+	int status = transfer->answer.head.status;
+	long version = 0;
 
-	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status == 101) {
+		transfer->answer.head.fault =
+			"the server switches to a protocol that was not asked for";
+		return false;
+	}
 	if (status < 200)
 		return true; /* an interim answer; the real one follows */
 	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
 	if (transfer->settings->version == HTTP_VERSION_2 && version != CURL_HTTP_VERSION_2) {
-		transfer->protocol_fault = "the server answers in HTTP/1, expected HTTP/2";
+		transfer->answer.head.fault = "the server answers in HTTP/1, expected HTTP/2";
 		return false;
 	}
-	transfer->answer.status = (int)status;
 	transfer->stage = HTTP_STAGE_BODY;
 	return true;
 }
@@ -314,6 +306,7 @@ static bool take_head(struct http_transfer *transfer)
 static size_t on_header(char *line, size_t size, size_t count, void *owner)
 {
 	struct http_transfer *transfer = owner;
+	struct http_head *head = &transfer->answer.head;
 	size_t len = size * count;
 
 	if (transfer->stage == HTTP_STAGE_BODY)
@@ -321,19 +314,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *owner)
 	if (!transfer->first_byte_came)
 		transfer->on_phase(transfer, PHASE_FIRST_BYTE);
 	transfer->first_byte_came = true;
-	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-		transfer->answer.headers = (struct http_header_search){0};
-		transfer->content_length[0] = '\0';
-		return len;
-	}
-	if (len == 0 || line[0] == '\r' || line[0] == '\n')
-		return take_head(transfer) ? len : CURL_WRITEFUNC_ERROR;
-	if (!lengths_agree(transfer, line, len)) {
-		transfer->protocol_fault = "the answer has two different Content-Length headers";
+	if (!http_head_take(head, transfer->settings, line, len))
 		return CURL_WRITEFUNC_ERROR;
-	}
-	http_header_note(&transfer->answer.headers, transfer->settings, line, len);
-	return len;
+	return !head->complete || take_head(transfer) ? len : CURL_WRITEFUNC_ERROR;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *owner)
@@ -687,8 +670,6 @@ void http_transfer_start(struct http_transfer *transfer, struct loop *loop, int 
 	transfer->ended = false;
 	transfer->first_byte_came = false;
 	transfer->cut_off = false;
-	transfer->protocol_fault = NULL;
-	transfer->content_length[0] = '\0';
 	transfer->curl_error[0] = '\0';
 	buffer_init(&transfer->body, HTTP_BODY_MAX);
 	transfer->connection = shared_prepare(loop) ? connection_create(transfer, fd) : NULL;

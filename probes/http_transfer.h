@@ -16,10 +16,7 @@ struct http_settings;
 struct http_target;
 struct loop;
 
-enum {
-	HTTP_LENGTH_SIZE = 24,
-	HTTP_CURL_ERROR_SIZE = 256,
-};
+enum { HTTP_CURL_ERROR_SIZE = 256 };
 
 enum http_stage {
 	HTTP_STAGE_TLS,     /* the handshake is under way */
@@ -57,8 +54,6 @@ struct http_transfer {
 	struct buffer body;
 	bool ended;   /* the owner knows */
 	bool cut_off; /* by us: there was too much body */
-	const char *protocol_fault;
-	char content_length[HTTP_LENGTH_SIZE];
 	char curl_error[HTTP_CURL_ERROR_SIZE];
 };
 

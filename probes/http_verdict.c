@@ -1,11 +1,9 @@
 #include "probes/http_verdict.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "agent/json.h"
 #include "probes/http_settings.h"
@@ -74,82 +72,39 @@ static bool judge_status(const struct http_settings *settings, const struct http
 {
 	char ranges[80], after[40] = "";
 
-	if (http_status_accepted(settings, answer->status))
+	if (http_status_accepted(settings, answer->head.status))
 		return true;
 	ranges_text(settings, ranges, sizeof(ranges));
 	if (answer->redirects > 0)
 		snprintf(after, sizeof(after), " after %u redirect%s", answer->redirects,
 			 answer->redirects > 1 ? "s" : "");
-	set(verdict, PROBE_FAIL, REASON_HTTP_STATUS, "status %d%s, expected %s", answer->status,
-	    after, ranges);
+	set(verdict, PROBE_FAIL, REASON_HTTP_STATUS, "status %d%s, expected %s",
+	    answer->head.status, after, ranges);
 	return false;
 }
 
 /* ---- headers ---- */
 
-/* Copies what a server sent so that it can stand in a sentence. */
-static void copy_printable(char *text, size_t size, const char *bytes, size_t len)
-{
-	size_t at = 0;
-
-	for (; at < len && at + 1 < size; at++)
-		text[at] = isprint((unsigned char)bytes[at]) ? bytes[at] : '?';
-	text[at] = '\0';
-}
-
-void http_header_note(struct http_header_search *search, const struct http_settings *settings,
-		      const char *line, size_t len)
-{
-	const char *colon = memchr(line, ':', len);
-	const char *value, *end = line + len;
-	size_t name_len, value_len;
-
-	if (!colon)
-		return;
-	name_len = (size_t)(colon - line);
-	value = colon + 1;
-	while (value < end && isspace((unsigned char)*value))
-		value++;
-	while (end > value && isspace((unsigned char)end[-1]))
-		end--;
-	value_len = (size_t)(end - value);
-	for (size_t i = 0; i < settings->response_headers.count; i++) {
-		const struct pair *rule = &settings->response_headers.items[i];
-		uint64_t bit = (uint64_t)1 << i;
-
-		if (strlen(rule->name) != name_len || strncasecmp(rule->name, line, name_len) != 0)
-			continue;
-		search->seen |= bit;
-		if (rule->value[0] == '\0' || (strlen(rule->value) == value_len &&
-					       memcmp(rule->value, value, value_len) == 0)) {
-			search->met |= bit;
-		} else if (search->found[0] == '\0' || i < search->found_rule) {
-			search->found_rule = i;
-			copy_printable(search->found, sizeof(search->found), value, value_len);
-		}
-	}
-}
-
 static bool judge_headers(const struct http_settings *settings, const struct http_answer *answer,
 			  struct http_verdict *verdict)
 {
-	const struct http_header_search *search = &answer->headers;
+	const struct http_head *head = &answer->head;
 
 	for (size_t i = 0; i < settings->response_headers.count; i++) {
 		const struct pair *rule = &settings->response_headers.items[i];
 		uint64_t bit = (uint64_t)1 << i;
 
-		if (search->met & bit)
+		if (head->met & bit)
 			continue;
-		if (!(search->seen & bit))
+		if (!(head->seen & bit))
 			set(verdict, PROBE_FAIL, REASON_HEADER_MISMATCH,
-			    "status %d, but the answer has no header \"%.60s\"", answer->status,
-			    rule->name);
+			    "status %d, but the answer has no header \"%.60s\"",
+			    answer->head.status, rule->name);
 		else
 			set(verdict, PROBE_FAIL, REASON_HEADER_MISMATCH,
 			    "status %d, but the header \"%.60s\" is \"%s\", expected \"%.60s\"",
-			    answer->status, rule->name,
-			    search->found_rule == i ? search->found : "", rule->value);
+			    answer->head.status, rule->name,
+			    head->found_rule == i ? head->found : "", rule->value);
 		return false;
 	}
 	return true;
@@ -164,10 +119,11 @@ static void text_missing(const struct http_answer *answer, const char *what, con
 	if (answer->body_end == HTTP_BODY_CUT)
 		set(verdict, PROBE_FAIL, REASON_BODY_TOO_LARGE,
 		    "status %d, but the first %d KiB of the body do not %s \"%.80s\"",
-		    answer->status, HTTP_BODY_MAX / 1024, what, wanted);
+		    answer->head.status, HTTP_BODY_MAX / 1024, what, wanted);
 	else
 		set(verdict, PROBE_FAIL, REASON_BODY_MISMATCH,
-		    "status %d, but the body does not %s \"%.80s\"", answer->status, what, wanted);
+		    "status %d, but the body does not %s \"%.80s\"", answer->head.status, what,
+		    wanted);
 }
 
 static bool judge_text(const struct http_settings *settings, struct http_answer *answer,
@@ -202,7 +158,7 @@ static bool judge_json(const struct http_settings *settings, const struct http_a
 	if (answer->body_end == HTTP_BODY_CUT) {
 		set(verdict, PROBE_FAIL, REASON_BODY_TOO_LARGE,
 		    "status %d, but the body is longer than the %d KiB of JSON that are read",
-		    answer->status, HTTP_BODY_MAX / 1024);
+		    answer->head.status, HTTP_BODY_MAX / 1024);
 		return false;
 	}
 	switch (json_compare(answer->body, answer->body_len, path, settings->json_value, found,
@@ -212,18 +168,19 @@ static bool judge_json(const struct http_settings *settings, const struct http_a
 	case JSON_DIFFERENT:
 		set(verdict, PROBE_FAIL, REASON_JSON_MISMATCH,
 		    "status %d, but \"%.60s\" in the body is \"%s\", expected \"%.60s\"",
-		    answer->status, path, found, settings->json_value);
+		    answer->head.status, path, found, settings->json_value);
 		return false;
 	case JSON_MISSING:
 		set(verdict, PROBE_FAIL, REASON_JSON_MISMATCH,
 		    "status %d, but the body has no \"%.60s\", expected \"%.60s\" there",
-		    answer->status, path, settings->json_value);
+		    answer->head.status, path, settings->json_value);
 		return false;
 	case JSON_INVALID:
 		break;
 	}
 	set(verdict, PROBE_FAIL, REASON_JSON_MISMATCH,
-	    "status %d, but the body is no JSON, expected \"%.60s\" in it", answer->status, path);
+	    "status %d, but the body is no JSON, expected \"%.60s\" in it", answer->head.status,
+	    path);
 	return false;
 }
 
@@ -234,17 +191,17 @@ static bool judge_body(const struct http_settings *settings, struct http_answer 
 	case HTTP_BODY_LATE:
 		set(verdict, PROBE_FAIL, REASON_BODY_TIMEOUT,
 		    "status %d came, but only %" PRIu64 " bytes of the body within %.3g s",
-		    answer->status, answer->body_received, (double)answer->timeout_us / 1e6);
+		    answer->head.status, answer->body_received, (double)answer->timeout_us / 1e6);
 		return false;
 	case HTTP_BODY_BROKEN:
 		set(verdict, PROBE_FAIL, REASON_BODY_TRUNCATED,
-		    "status %d, but the body broke off after %" PRIu64 " bytes", answer->status,
-		    answer->body_received);
+		    "status %d, but the body broke off after %" PRIu64 " bytes",
+		    answer->head.status, answer->body_received);
 		return false;
 	case HTTP_BODY_ENDLESS:
 		set(verdict, PROBE_FAIL, REASON_BODY_TOO_LARGE,
 		    "status %d, but the body goes on after %d KiB and does not say how long",
-		    answer->status, HTTP_BODY_MAX / 1024);
+		    answer->head.status, HTTP_BODY_MAX / 1024);
 		return false;
 	case HTTP_BODY_WHOLE:
 	case HTTP_BODY_CUT:
@@ -260,15 +217,15 @@ static bool judge_body(const struct http_settings *settings, struct http_answer 
 static bool judge_redirect(const struct http_settings *settings, const struct http_answer *answer,
 			   struct http_verdict *verdict)
 {
-	if (!settings->follow_redirects || answer->status < 300 || answer->status > 399)
+	if (!settings->follow_redirects || answer->head.status < 300 || answer->head.status > 399)
 		return true;
 	if (answer->redirect_host)
 		set(verdict, PROBE_WARN, REASON_REDIRECT,
 		    "status %d, a redirect to another host (%.100s), which was not followed",
-		    answer->status, answer->redirect_host);
+		    answer->head.status, answer->redirect_host);
 	else
 		set(verdict, PROBE_WARN, REASON_REDIRECT,
-		    "status %d without a redirect that could be followed", answer->status);
+		    "status %d without a redirect that could be followed", answer->head.status);
 	return false;
 }
 
@@ -278,7 +235,7 @@ static bool judge_speed(const struct http_settings *settings, const struct http_
 	if (settings->warn_above_us == 0 || answer->duration_us <= settings->warn_above_us)
 		return true;
 	set(verdict, PROBE_WARN, REASON_SLOW, "status %d after %.3g s, expected within %g s",
-	    answer->status, (double)answer->duration_us / 1e6,
+	    answer->head.status, (double)answer->duration_us / 1e6,
 	    (double)settings->warn_above_us / 1e6);
 	return false;
 }

@@ -6,11 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "probes/http_head.h"
 #include "probes/probe.h"
 
 struct http_settings;
 
-enum { HTTP_FOUND_SIZE = 80, HTTP_VERDICT_SIZE = 240 };
+enum { HTTP_VERDICT_SIZE = 240 };
 
 /* How the reading of the body ended. */
 enum http_body_end {
@@ -21,24 +22,15 @@ enum http_body_end {
 	HTTP_BODY_LATE,    /* by the deadline */
 };
 
-/* What responseHeaders found so far; zero-filled at the start of each answer. */
-struct http_header_search {
-	uint64_t met;                /* one bit a rule */
-	uint64_t seen;               /* the header is there, perhaps with another value */
-	char found[HTTP_FOUND_SIZE]; /* the other value of the first rule that is not met */
-	size_t found_rule;
-};
-
 /* One answer, and what the verdict needs to know besides. */
 struct http_answer {
-	int status;
+	struct http_head head;
 	unsigned redirects;        /* followed to get here */
 	const char *redirect_host; /* of a redirect that was not followed; NULL = none */
 	enum http_body_end body_end;
 	char *body; /* NUL-terminated; NULL when no rule is about it. Its NUL bytes are changed. */
 	size_t body_len;
 	uint64_t body_received; /* bytes, kept or not */
-	struct http_header_search headers;
 	int64_t duration_us;
 	int64_t timeout_us;
 	int64_t certificate_expires_s; /* 0 = there is none */
@@ -49,10 +41,6 @@ struct http_verdict {
 	enum probe_reason reason;
 	char sentence[HTTP_VERDICT_SIZE];
 };
-
-/* Takes one header line of the answer, with or without its line end. */
-void http_header_note(struct http_header_search *search, const struct http_settings *settings,
-		      const char *line, size_t len);
 
 /* Whether the status is one of the accepted ones. */
 bool http_status_accepted(const struct http_settings *settings, int status);

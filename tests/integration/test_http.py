@@ -178,7 +178,7 @@ class Plain(HttpCase):
         self.assertIn("status 200 came, but only", result["message"])
         self.assertLess(result["durationMs"], 5000)
         self.assertFalse(result["alive"])
-        result = self.expect("warn", "slow", self.url(), warnAboveSeconds=0.000001)
+        result = self.expect("warn", "slow", self.url(), warnAboveSeconds="0.000001")
         self.assertTrue(result["ready"])
         self.expect("pass", "ok", self.url(), warnAboveSeconds=60)
 
