@@ -367,6 +367,13 @@ static void print_answers(const struct check *check)
 				buffer_append(&output, question->answer.data, question->answer.len);
 		}
 	}
+	if (output.overflow) {
+		/* Whole characters, and a whole line. */
+		output.len--;
+		while (output.len > 0 && (output.data[output.len] & 0xc0) == 0x80)
+			output.len--;
+		output.data[output.len++] = '\n';
+	}
 	for (size_t done = 0; done < output.len;) {
 		ssize_t len = write(STDOUT_FILENO, output.data + done, output.len - done);
 

@@ -329,4 +329,5 @@ const struct probe_type probe_http = {
 	.stop = http_stop,
 	.forget = http_forget,
 	.shutdown = http_transfer_shutdown,
+	.libraries = http_transfer_libraries,
 };

@@ -709,3 +709,12 @@ const char *http_transfer_location(const struct http_transfer *transfer)
 	curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location);
 	return location;
 }
+
+void http_transfer_libraries(char *text, size_t size)
+{
+	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+	snprintf(text, size, "libcurl %s%s%s", info->version,
+		 info->nghttp2_version ? ", nghttp2 " : "",
+		 info->nghttp2_version ? info->nghttp2_version : "");
+}

@@ -68,6 +68,9 @@ void http_transfer_stop(struct http_transfer *transfer);
  */
 const char *http_transfer_location(const struct http_transfer *transfer);
 
+/* Writes "libcurl 8.14.1, nghttp2 1.64.0". */
+void http_transfer_libraries(char *text, size_t size);
+
 /* Gives back what all transfers share, at the end of the program. */
 void http_transfer_shutdown(void);
 

@@ -801,6 +801,7 @@ extern const struct probe_type probe_postgres;
 const struct probe_type probe_postgres = {
 	.name = "postgres",
 	.schemes = schemes,
+	.component = "datastore",
 	.summary = "opens a session; on request its role, replication lag and a query's answer",
 	.example = "postgres://app@db:5432/users",
 	.fields = fields,
@@ -814,4 +815,5 @@ const struct probe_type probe_postgres = {
 	.stop = postgres_stop,
 	.forget = postgres_forget,
 	.shutdown = postgres_sessions_shutdown,
+	.libraries = postgres_session_library,
 };

@@ -796,3 +796,10 @@ void postgres_connection_close(struct pg_conn *conn)
 {
 	PQfinish(conn);
 }
+
+void postgres_session_library(char *text, size_t size)
+{
+	int version = PQlibVersion();
+
+	snprintf(text, size, "libpq %d.%d", version / 10000, version % 10000);
+}

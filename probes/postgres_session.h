@@ -117,4 +117,7 @@ void postgres_connection_close(struct pg_conn *conn);
 /* Drops the cancel requests that are under way. */
 void postgres_sessions_shutdown(void);
 
+/* Writes "libpq 17.6". */
+void postgres_session_library(char *text, size_t size);
+
 #endif

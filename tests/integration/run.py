@@ -13,13 +13,14 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILE_TIMEOUT_SECONDS = 420
+FILE_TIMEOUT_SECONDS = 300
 
 
 class Result(unittest.TextTestResult):
@@ -51,12 +52,13 @@ def start_file(path, binary):
     """In the parent: one child process for one file; returns its counts and its output."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = [sys.executable, __file__, "--binary", binary, "--child", report.name, str(path)]
-        try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  timeout=FILE_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL)
-            output = done.stdout
-        except subprocess.TimeoutExpired as late:
-            output = (late.stdout or b"") + b"\nthe file did not end in time\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL, start_new_session=True) as child:
+            try:
+                output = child.communicate(timeout=FILE_TIMEOUT_SECONDS)[0]
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                output = child.communicate()[0] + b"\nthe file did not end in time\n"
         text = pathlib.Path(report.name).read_text()
     counts = json.loads(text) if text else {"passed": 0, "failed": 1, "skipped": 0, "reasons": []}
     return path.name, counts, output.decode(errors="replace")

@@ -1,0 +1,276 @@
+"""`readyd check` and `readyd status`: exit status, what they print, and how long they take."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import Agent, BINARY, TestCase, check, clean_environment, readyd
+
+CONFIG = ("liveness: {app: 'exec:/bin/true'}\n"
+          "readiness:\n  good: 'exec:/bin/true'\n  bad: 'exec:/bin/sh -c \"echo no space; exit 4\"'\n")
+
+
+class AskTheAgent(TestCase):
+    def test_verdicts(self):
+        with Agent(CONFIG) as agent:
+            agent.wait_for(lambda a: a.probe("bad")["runs"] and a.probe("good")["runs"] and
+                           a.probe("app")["runs"])
+            done = agent.check()
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (1, "fail readiness: bad exit_code: exit code 4: no space\n", ""))
+            for what, code, text in (("liveness", 0, "pass liveness\n"),
+                                     ("startup", 0, "pass startup\n"),
+                                     ("good", 0, "pass good\n"), ("app", 0, "pass app\n"),
+                                     ("bad", 1, "fail bad exit_code: exit code 4: no space\n")):
+                done = agent.check(what)
+                self.assertEqual((done.returncode, done.stdout), (code, text), what)
+            done = agent.check("nothing")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stdout,
+                             "fail nothing unknown_probe: the agent has no probe of this name\n")
+            done = agent.check("liveness", "bad", "good")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stdout.splitlines()[0][:8], "fail bad")
+            self.assertEqual(agent.check("liveness", "good").returncode, 0)
+
+    def test_json(self):
+        with Agent(CONFIG) as agent:
+            agent.wait_for(lambda a: a.probe("bad")["runs"])
+            bad = json.loads(agent.check("--json", "bad").stdout)
+            self.assertEqual((bad["name"], bad["reason"], bad["role"]),
+                             ("bad", "exit_code", "readiness"))
+            self.assertEqual(bad["output"], "no space\n")
+            ready = json.loads(agent.check("--json").stdout)
+            self.assertEqual((ready["status"], ready["endpoint"]), ("fail", "ready"))
+            missing = json.loads(agent.check("--json", "nothing").stdout)
+            self.assertEqual(missing["reason"], "unknown_probe")
+
+    def test_no_agent(self):
+        for name in ("@readyd-nobody", self.tmp / "nothing.sock"):
+            done = readyd("check", "--socket", name)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("fail readiness agent_missing: no readyd listens on", done.stdout)
+        done = readyd("check", env={"READYD_SOCKET": "@from-environment"})
+        self.assertIn("@from-environment", done.stdout)
+
+    def test_socket_from_the_environment(self):
+        with Agent(CONFIG) as agent:
+            done = readyd("check", "liveness", env={"READYD_SOCKET": agent.socket})
+            self.assertEqual(done.returncode, 0)
+
+    def test_own_deadline(self):
+        """Agents that accept and stay silent, and ones that do not even accept."""
+        for backlog in (8, 0):
+            path = self.tmp / f"silent-{backlog}.sock"
+            with socket.socket(socket.AF_UNIX) as silent:
+                silent.bind(str(path))
+                silent.listen(backlog)
+                fillers = []
+                while backlog == 0:
+                    filler = socket.socket(socket.AF_UNIX)
+                    filler.setblocking(False)
+                    fillers.append(filler)
+                    if filler.connect_ex(str(path)) != 0:
+                        break
+                started = time.monotonic()
+                done = readyd("check", "--socket", path, "--timeout", "300ms")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("agent_silent", done.stdout)
+                self.assertGreater(time.monotonic() - started, 0.29)
+                for filler in fillers:
+                    filler.close()
+
+    def test_an_agent_that_talks_nonsense(self):
+        path = self.tmp / "odd.sock"
+        answers = [b"", b"hello\r\n\r\n", b"HTTP/1.0 500 Oops\r\n\r\n", b"x" * 500000,
+                   b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\nshort"]
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen()
+
+            def talk():
+                for answer in answers:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(4096)
+                        try:
+                            connection.sendall(answer)
+                        except OSError:
+                            pass
+
+            thread = threading.Thread(target=talk, daemon=True)
+            thread.start()
+            for answer in answers[:-1]:
+                done = readyd("check", "--socket", path)
+                self.assertEqual(done.returncode, 1, answer[:40])
+                self.assertTrue(done.stdout.startswith("fail readiness agent_"), done.stdout[:200])
+                self.assertLessEqual(len(done.stdout), 500)
+            readyd("check", "--socket", path)
+            thread.join()
+
+    def test_output_stays_within_five_hundred_bytes(self):
+        names = [f"dependency-with-a-long-name-{i}" for i in range(40)]
+        probes = "".join(f"  {name}: \"exec:/bin/sh -c 'echo {'ä' * 150}; exit 1'\"\n"
+                         for name in names)
+        with Agent("readiness:\n" + probes) as agent:
+            agent.wait_for(lambda a: all(probe["runs"] for probe in a.status()["probes"]))
+            for arguments in ((), (names[0],), tuple(names[:20])):
+                done = agent.check(*arguments)
+                self.assertEqual(done.returncode, 1)
+                self.assertLessEqual(len(done.stdout.encode()), 500)
+                self.assertTrue(done.stdout.startswith("fail "))
+
+    def test_works_on_a_read_only_root_without_home_and_proc(self):
+        with Agent(CONFIG) as agent:
+            root = self.tmp / "root"
+            root.mkdir()
+            binary = root / "readyd"
+            source = pathlib.Path(BINARY)
+            if b"ELF" not in source.read_bytes()[:4] or self.is_dynamic(source):
+                self.skipTest("needs the static binary")
+            binary.write_bytes(source.read_bytes())
+            binary.chmod(0o755)
+            done = subprocess.run(["unshare", "-m", "sh", "-c",
+                                   f"mount --bind {root} {root} && mount -o remount,ro,bind {root} "
+                                   f"&& exec chroot {root} /readyd check liveness --socket "
+                                   f"{agent.socket}"], capture_output=True, text=True, env={})
+            self.assertEqual((done.returncode, done.stdout), (0, "pass liveness\n"), done.stderr)
+
+    @staticmethod
+    def is_dynamic(path):
+        """Whether an ELF file names an interpreter."""
+        return b"/ld-linux" in path.read_bytes()[:4096]
+
+
+class ProbeHere(TestCase):
+    def test_text_and_exit_status(self):
+        done = readyd("check", "exec:/bin/true")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"^pass exec:/bin/true \d+\.\d ms\n$")
+        done = readyd("check", "exec:/bin/false")
+        self.assertEqual((done.returncode, done.stdout),
+                         (1, "fail exec:/bin/false exit_code: exit code 1\n"))
+
+    def test_result_object(self):
+        code, result = check("exec:/bin/sh -c 'echo hi; exit 3'")
+        self.assertEqual(code, 1)
+        self.assertEqual({key: result[key] for key in ("type", "state", "reason", "alive", "ready",
+                                                       "output")},
+                         {"type": "exec", "state": "fail", "reason": "exit_code", "alive": False,
+                          "ready": False, "output": "hi\n"})
+        for key in ("name", "target", "message", "durationMs", "phasesMs", "at"):
+            self.assertIn(key, result)
+        self.assertEqual(set(result["phasesMs"]), {"total"})
+
+    def test_warnings_are_good_enough(self):
+        code, result = check("exec:/bin/sh -c 'exit 1'", nagios=True)
+        self.assertEqual((code, result["state"], result["ready"]), (0, "warn", True))
+
+    def test_options_belong_to_the_target_before_them(self):
+        done = readyd("check", "--json", "exec:/bin/sh -c 'exit 1'", "-o", "nagios=true",
+                      "exec:/bin/sh -c 'exit 1'")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual([json.loads(line)["state"] for line in done.stdout.splitlines()],
+                         ["fail", "warn"])
+        done = readyd("check", "-o", "nagios=true", "exec:/bin/sh -c 'exit 1'")
+        self.assertEqual(done.returncode, 0)
+
+    def test_own_deadline(self):
+        started = time.monotonic()
+        done = readyd("check", "exec:/bin/sleep 100", "--timeout", "0.3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(" timeout: ", done.stdout)
+        self.assertGreater(time.monotonic() - started, 0.29)
+        code, result = check("exec:/bin/sleep 100", timeoutSeconds=0.2)
+        self.assertEqual(result["reason"], "timeout")
+        self.assertLess(result["durationMs"], 2900)
+
+    def test_targets_run_side_by_side(self):
+        done = readyd("check", *["exec:/bin/sleep 0.7"] * 8, "--timeout", "3")
+        self.assertEqual(done.returncode, 0)
+
+    def test_agent_and_target_together(self):
+        with Agent(CONFIG) as agent:
+            agent.wait_for(lambda a: a.probe("good")["runs"])
+            self.assertEqual(agent.check("good", "exec:/bin/true").returncode, 0)
+            self.assertEqual(agent.check("good", "exec:/bin/false").returncode, 1)
+
+    def test_passwords_are_masked(self):
+        for target in ("redis://user:hunter2@127.0.0.1:1", "postgres://app:hunter2@127.0.0.1:1/db",
+                       "http://app:hunter2@127.0.0.1:1/", "redis://:hunter2@127.0.0.1:1",
+                       "postgres://127.0.0.1:1/db?password=hunter2"):
+            for form in ((), ("--json",)):
+                done = readyd("check", *form, target)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("connect_refused", done.stdout)
+                self.assertNotIn("hunter2", done.stdout + done.stderr)
+
+
+class Usage(TestCase):
+    def test_usage_errors_are_one_with_a_sentence(self):
+        for arguments in (("--nonsense",), ("--timeout",), ("--timeout", "soon"), ("-o", "x"),
+                          ("-o", "a=b", "liveness"), ("liveness", "-o", "a=b"),
+                          ("gopher://x",), ("http://127.0.0.1/", "-o", "nonsense=1"),
+                          ("exec:/bin/true", "-o", "nagios=perhaps"), ("redis://h:99999",), ("",)):
+            done = readyd("check", *arguments)
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertTrue(done.stderr.startswith("readyd check: ") or done.stdout, arguments)
+        done = readyd("check", "http://127.0.0.1/", "-o", "methd=GET")
+        self.assertIn("did you mean method", done.stderr)
+
+    def test_help_and_version(self):
+        for arguments in (("--help",), ("check", "--help"), ("serve", "--help"),
+                          ("status", "--help"), ("config", "--help")):
+            done = readyd(*arguments)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+            self.assertIn("readyd", done.stdout)
+        reasons = readyd("--help", "reasons").stdout
+        for reason in ("connect_refused", "dns_failure", "too_many_connections", "cannot_start"):
+            self.assertIn(reason, reasons)
+        text = readyd("--version").stdout
+        parsed = json.loads(readyd("--version", "--json").stdout)
+        for library in ("libmicrohttpd", "libcurl", "libpq", "hiredis", "c-ares", "libyaml"):
+            self.assertIn(library, text)
+            self.assertRegex(parsed["libraries"][library], r"^\d+\.\d+")
+        self.assertTrue(text.startswith(f"readyd {parsed['readyd']}"))
+        self.assertEqual(readyd("nonsense").returncode, 1)
+        self.assertEqual(readyd().returncode, 1)
+
+    def test_output_that_nobody_reads(self):
+        """A closed stdout is no signal and no different answer."""
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run([BINARY, "check", "exec:/bin/true"], stdout=write_end,
+                              env=clean_environment(), preexec_fn=lambda: signal.signal(
+                                  signal.SIGPIPE, signal.SIG_DFL))
+        os.close(write_end)
+        self.assertEqual(done.returncode, 0)
+
+
+class Status(TestCase):
+    def test_table_and_json(self):
+        with Agent("service: shop\nversion: '7'\n" + CONFIG) as agent:
+            agent.wait_for(lambda a: a.probe("bad")["runs"] and a.probe("good")["runs"])
+            done = readyd("status", "--socket", agent.socket)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("shop 7  healthz yes  ready no", done.stdout)
+            row = next(line for line in done.stdout.splitlines() if line.startswith("bad"))
+            self.assertIn("exit_code: exit code 4: no space", row)
+            self.assertNotIn("\033", done.stdout)
+            parsed = json.loads(readyd("status", "--json", "--socket", agent.socket).stdout)
+            self.assertEqual({probe["name"] for probe in parsed["probes"]}, {"app", "good", "bad"})
+            history = next(p for p in parsed["probes"] if p["name"] == "bad")["history"]
+            self.assertTrue(all(run["reason"] == "exit_code" for run in history))
+        done = readyd("status", "--socket", "@readyd-nobody")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no readyd listens", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
