@@ -151,7 +151,8 @@ static size_t collect_keys(const char **names, size_t count)
 static void fault_unknown(const struct plan *plan, const struct node *member,
 			  const char *const *names, size_t count)
 {
-	const char *meant = nearest_name(member->key, names, count);
+	const char *meant =
+		faults_full(plan->faults) ? NULL : nearest_name(member->key, names, count);
 	const char *owner = plan->type ? plan->type->name : plan->name;
 
 	if (meant)
@@ -208,7 +209,7 @@ static void fault_target(const struct plan *plan, const char *text)
 	}
 	memcpy(scheme, text, len);
 	scheme[len] = '\0';
-	meant = nearest_name(scheme, names, count);
+	meant = faults_full(plan->faults) ? NULL : nearest_name(scheme, names, count);
 	if (strncasecmp(scheme, "grpc", 4) == 0)
 		faults_add(plan->faults, plan->target,
 			   "grpc probes are not supported yet, expected one of %s", expected);
@@ -408,7 +409,7 @@ static void take_untyped_member(const struct plan *plan, const struct node *memb
 	size_t count = collect_fields(probe_common_fields, names, 0);
 
 	count = collect_keys(names, count);
-	if (nearest_name(member->key, names, count))
+	if (!faults_full(plan->faults) && nearest_name(member->key, names, count))
 		fault_unknown(plan, member, names, count);
 }
 

@@ -125,7 +125,7 @@ static void fault_unknown(const struct node *member, const char *section, struct
 	}
 	for (size_t i = 0; section_len == 0 && i < sizeof(others) / sizeof(others[0]); i++)
 		names[count++] = others[i];
-	meant = nearest_name(member->key, names, count);
+	meant = faults_full(faults) ? NULL : nearest_name(member->key, names, count);
 	if (meant)
 		faults_add_key(faults, member, "unknown setting \"%s%.60s\", did you mean %s?",
 			       section, member->key, meant);

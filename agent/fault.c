@@ -73,6 +73,11 @@ static void fault_insert(struct faults *faults, struct fault *fault)
 		faults->last = fault;
 }
 
+bool faults_full(const struct faults *faults)
+{
+	return faults->kept >= FAULTS_KEPT_MAX;
+}
+
 static void add(struct faults *faults, const struct node *at, bool at_key, bool warning,
 		const char *format, va_list arguments) __attribute__((format(printf, 5, 0)));
 
@@ -89,7 +94,7 @@ static void add(struct faults *faults, const struct node *at, bool at_key, bool 
 		faults->warnings++;
 	else
 		faults->errors++;
-	if (faults->kept >= FAULTS_KEPT_MAX)
+	if (faults_full(faults))
 		return;
 	len = write_place(text, sizeof(text), at, line, column);
 	vsnprintf(text + len, sizeof(text) - len, format, arguments);
@@ -219,10 +224,14 @@ const char *nearest_name(const char *word, const char *const *candidates, size_t
 
 		if (len == 0)
 			continue;
-		distance = edit_distance(plain_word, word_len, plain_candidate, len);
 		/* "warn" for "warning", "timeout" for "timeoutSeconds" */
 		if (!best && word_len >= 4 && strncmp(plain_candidate, plain_word, word_len) == 0)
 			best = candidates[i];
+		/* Each letter more or less is one slip at least, and counting them all takes time.
+		 */
+		if (len >= word_len + best_distance || word_len >= len + best_distance)
+			continue;
+		distance = edit_distance(plain_word, word_len, plain_candidate, len);
 		if (distance < best_distance) {
 			best_distance = distance;
 			best = candidates[i];

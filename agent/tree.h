@@ -56,6 +56,9 @@ void faults_add_key(struct faults *faults, const struct node *at, const char *fo
 void faults_warn(struct faults *faults, const struct node *at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Whether no more records are kept, so that looking for good words is a waste. */
+bool faults_full(const struct faults *faults);
+
 /* Frees all records. */
 void faults_free(struct faults *faults);
 

@@ -417,10 +417,29 @@ static int finish(struct reader *reader)
 	return reader->failed ? -1 : 0;
 }
 
-/* What libyaml would take for the end of the text, or for another encoding. */
+/* The first line that begins with "%" and is not "%YAML"; NULL if there is none. */
+static const char *find_directive(const char *text, size_t len)
+{
+	const char *end = text + len;
+
+	while (text < end) {
+		const char *newline = memchr(text, '\n', (size_t)(end - text));
+
+		if (*text == '%' && (end - text < 5 || memcmp(text, "%YAML", 5) != 0))
+			return text;
+		if (!newline)
+			return NULL;
+		text = newline + 1;
+	}
+	return NULL;
+}
+
+/* Finds what libyaml takes too little or too much notice of: a NUL ends the text for it, and it
+ * compares each %TAG directive with all before it. */
 static int check_bytes(struct reader *reader, const char *text, size_t len)
 {
 	const char *nul = len > 0 ? memchr(text, '\0', len) : NULL;
+	const char *directive = find_directive(text, len);
 	struct node at;
 
 	if (len > FILE_SIZE_MAX) {
@@ -430,6 +449,9 @@ static int check_bytes(struct reader *reader, const char *text, size_t len)
 	} else if (nul) {
 		at = place_of(reader->origin, text, (size_t)(nul - text));
 		faults_add(reader->faults, &at, "a NUL byte, expected a text in UTF-8");
+	} else if (directive) {
+		at = place_of(reader->origin, text, (size_t)(directive - text));
+		faults_add(reader->faults, &at, "directives (%%) are not supported, leave it out");
 	} else {
 		return 0;
 	}

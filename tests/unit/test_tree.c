@@ -135,6 +135,9 @@ static void test_refused(void **state)
 		     "f:1:6: not valid UTF-8 text: invalid length of a UTF-8 sequence");
 	assert_fault("a: \x01\n",
 		     "f:1:4: not valid UTF-8 text: control characters are not allowed");
+	assert_fault("%YAML 1.1\n---\na: 1\n", NULL);
+	assert_fault("# x\n%TAG ! x\n---\na: 1\n",
+		     "f:2:1: directives (%) are not supported, leave it out");
 	assert_fault("a:\n\tb: 1\n", "f:2:1: not valid YAML: indented with a tab, expected spaces");
 	assert_fault("a: @readyd\n", "f:1:4: not valid YAML: a text that begins with this "
 				     "character must be in quotes");
