@@ -32,9 +32,13 @@ def clean_environment(extra=None):
 
 def readyd(*arguments, timeout=PATIENCE_SECONDS, env=None, input=None):
     """Runs the binary to its end; text output."""
-    return subprocess.run([BINARY, *map(str, arguments)], env=clean_environment(env), input=input,
+    done = subprocess.run([BINARY, *map(str, arguments)], env=clean_environment(env), input=input,
                           stdin=subprocess.DEVNULL if input is None else None,
                           capture_output=True, text=True, timeout=timeout, errors="replace")
+    # What a sanitizer finds ends the program with 1, as an honest failure does.
+    if "Sanitizer" in done.stderr or "runtime error:" in done.stderr:
+        raise AssertionError(f"{arguments}: {done.stderr}")
+    return done
 
 
 def check(url, *, timeout=None, env=None, **options):

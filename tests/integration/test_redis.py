@@ -443,6 +443,18 @@ def flood(chunk):
     return talk
 
 
+def full_backlog(test):
+    """The URL of somebody who lets whoever connects wait for ever."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    test.addCleanup(listener.close)
+    for _ in range(8):
+        waiting = socket.socket()
+        test.addCleanup(waiting.close)
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())
+    return "redis://127.0.0.1:%d" % listener.getsockname()[1]
+
+
 class BadServer(harness.TestCase):
     """Servers that speak something else, or Redis' protocol badly."""
 
@@ -699,6 +711,7 @@ class InAgent(harness.TestCase):
             ("connection_closed", script(says(b"+PON", then=close))),
             ("protocol_error", script(says(b"*1\r\n$1\r\nx\r\n"))),
             ("body_too_large", script(says(b"+", then=flood(b"x" * 16384)))),
+            ("timeout", {"url": full_backlog(self)}),
             ("timeout", script(says(b"$100\r\nx"))),
             ("timeout", {"url": Script(self, until_closed).url.replace("redis:", "rediss:"),
                          "insecureSkipVerify": "true"}),
@@ -752,16 +765,9 @@ class InAgent(harness.TestCase):
 
             return Script(self, talk).url
 
-        full = socket.create_server(("127.0.0.1", 0), backlog=0)
-        self.addCleanup(full.close)
-        waiting = [socket.socket() for _ in range(8)]
-        for one in waiting:  # fill the backlog, so that a connection stays unanswered
-            self.addCleanup(one.close)
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
         config = f"""
             readiness:
-              connecting: redis://127.0.0.1:{full.getsockname()[1]}
+              connecting: {full_backlog(self)}
               handshake: {talking(None).replace("redis:", "rediss:")}
               silent: {talking(None)}
               half: {talking(b"+PO")}
