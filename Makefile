@@ -13,6 +13,7 @@ BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool li
 	musl-tools perl pkg-config
 TEST_PACKAGES := busybox-static haproxy libcmocka-dev nginx-light openssl postgresql python3 \
 	redis-server
+EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
 BENCH_PACKAGES := curl nginx-light postgresql python3 redis-server wrk
 # what of them must not be started by being installed
@@ -244,7 +245,11 @@ fmt: lint-packages
 
 # --- the rest -------------------------------------------------------------------------------------
 
-.PHONY: clean distclean help
+.PHONY: example clean distclean help
+example: $(program)
+	$(call require,$(EXAMPLE_PACKAGES))
+	@conf/examples/local/start $(program)
+
 clean:
 	rm -rf $(BUILD)
 
@@ -256,6 +261,7 @@ help:
 	@printf '%s\n' \
 	'make                builds build/readyd: one static program' \
 	'make install        installs it; PREFIX=/usr/local DESTDIR=' \
+	'make example        starts it on an example with a real PostgreSQL, Redis and nginx' \
 	'make test           runs every test; parts of it: make unit, make integration, make lint' \
 	'make bench          measures it beside what one would use instead' \
 	'make fmt            formats the sources' \
