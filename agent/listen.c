@@ -76,9 +76,10 @@ static int open_unix(const char *path, bool private_to_user, struct listen_socke
 		return error_set(error, "cannot open a socket: %s", strerror(errno));
 	if (bind_unix(fd, &address, len, private_to_user) < 0 || listen(fd, BACKLOG) < 0) {
 		error_set(error, "cannot listen on unix:%s: %s", path,
-			  errno == EADDRINUSE ? "another process listens there; choose another name "
-						"with `socket:` or READYD_SOCKET"
-					      : strerror(errno));
+			  errno == EADDRINUSE
+				  ? "another process listens there; choose another name "
+				    "with `socket:` or READYD_SOCKET"
+				  : strerror(errno));
 		close(fd);
 		return -1;
 	}
@@ -144,8 +145,9 @@ static int open_ip(const struct sockaddr *address, socklen_t len, const char *no
 static int open_ipv4(struct in_addr host, unsigned short port, const char *notation,
 		     struct listen_socket *sockets, size_t *count, struct error *error)
 {
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr = host, .sin_port = htons(port)};
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr = host,
+				      .sin_port = htons(port)};
 
 	return open_ip((const struct sockaddr *)&address, sizeof(address), notation, sockets, count,
 		       error);
@@ -156,8 +158,9 @@ static int open_ipv6(const struct in6_addr *host, unsigned short port, const cha
 		     struct listen_socket *sockets, size_t *count, struct error *ret_note,
 		     struct error *error)
 {
-	struct sockaddr_in6 address = {
-		.sin6_family = AF_INET6, .sin6_addr = *host, .sin6_port = htons(port)};
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+				       .sin6_addr = *host,
+				       .sin6_port = htons(port)};
 	int result = open_ip((const struct sockaddr *)&address, sizeof(address), notation, sockets,
 			     count, error);
 
@@ -166,6 +169,24 @@ static int open_ipv6(const struct in6_addr *host, unsigned short port, const cha
 		error_set(ret_note, "this host has no IPv6, %s is left out", notation);
 		return 0;
 	}
+	return result;
+}
+
+/* As in a URL; but port 0, which is any free one, no URL can have. */
+static int split_notation(const char *notation, char **ret_host, unsigned short *ret_port,
+			  struct error *error)
+{
+	size_t len = strlen(notation);
+	char *host_only;
+	int result;
+
+	if (len < 2 || strcmp(notation + len - 2, ":0") != 0)
+		return url_split_host_port(notation, ret_host, ret_port, error);
+	host_only = strndup(notation, len - 2);
+	if (!host_only)
+		return error_set(error, "out of memory");
+	result = url_split_host_port(host_only, ret_host, ret_port, error);
+	free(host_only);
 	return result;
 }
 
@@ -181,7 +202,7 @@ int listen_open(const char *notation, bool private_to_user, struct listen_socket
 	ret_note->text[0] = '\0';
 	if (strncmp(notation, "unix:", 5) == 0)
 		return open_unix(notation + 5, private_to_user, sockets, count, error);
-	if (url_split_host_port(notation, &host, &port, error) < 0)
+	if (split_notation(notation, &host, &port, error) < 0)
 		return -1;
 	if (host[0] == '\0' || strcmp(host, "*") == 0) {
 		result = open_ipv4(ipv4, port, notation, sockets, count, error);

@@ -531,7 +531,7 @@ int tree_read_file(struct tree *tree, const char *path, struct faults *faults)
 	}
 	if (fstat(fd, &status) != 0)
 		faults_add(faults, &at, "cannot be read: %s", strerror(errno));
-	else if (!S_ISREG(status.st_mode))
+	else if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode)) /* /dev/null is empty */
 		faults_add(faults, &at, "is not a regular file (\"-\" reads standard input)");
 	else
 		result = read_and_parse(tree, path, fd, faults);
