@@ -3,9 +3,12 @@
  *
  * Every request has a connection of its own, as the kubelet's have. Redirects are followed here
  * because whether to follow one depends on where it leads. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "agent/dial.h"
 #include "agent/loop.h"
@@ -17,10 +20,8 @@
 
 enum {
 	REQUESTS_MAX = 10, /* the kubelet's: a tenth redirect is a failure */
-	EARLY_US = 1000,   /* how long before the deadline a run ends with its own words */
+	WAITING_FOR_SIZE = 160,
 };
-
-enum stage { STAGE_RESOLVING, STAGE_CONNECTING, STAGE_TRANSFER };
 
 /* What is kept between the runs of a probe. */
 struct http_kept {
@@ -32,8 +33,7 @@ struct http_run {
 	const struct http_settings *settings;
 	struct http_kept *kept;
 	int64_t started_us;
-	struct loop_timer early;
-	enum stage stage;
+	char waiting_for[WAITING_FOR_SIZE];
 	struct dial dial;
 	struct http_transfer transfer;
 
@@ -60,45 +60,24 @@ static void finish_judged(struct http_run *self)
 
 	answer->redirects = self->requests - 1;
 	answer->duration_us = clock_monotonic_us() - self->started_us;
-	answer->timeout_us = self->run->deadline_us - self->started_us;
 	answer->certificate_expires_s = self->transfer.peer.expires_s;
 	http_judge(self->settings, answer, &verdict);
 	probe_finish(self->run, verdict.state, verdict.reason, "%s", verdict.sentence);
 }
 
-static void finish_late(struct http_run *self)
+/* Tells the runner what it means if the deadline comes from now on. */
+static void wait_for(struct http_run *self, enum probe_reason reason, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void wait_for(struct http_run *self, enum probe_reason reason, const char *format, ...)
 {
-	double seconds = (double)(self->run->deadline_us - self->started_us) / 1e6;
+	va_list arguments;
 
-	if (self->stage == STAGE_RESOLVING)
-		probe_finish(self->run, PROBE_FAIL, REASON_TIMEOUT,
-			     "no name server told the address of %.100s within %.3g s",
-			     self->target->host, seconds);
-	else if (self->stage == STAGE_CONNECTING)
-		probe_finish(self->run, PROBE_FAIL, REASON_CONNECT_TIMEOUT,
-			     "no connection to %.100s within %.3g s", self->target->host, seconds);
-	else if (self->transfer.stage == HTTP_STAGE_TLS)
-		probe_finish(self->run, PROBE_FAIL, REASON_TIMEOUT,
-			     "connected, but the TLS handshake took longer than %.3g s", seconds);
-	else if (self->transfer.first_byte_came)
-		probe_finish(self->run, PROBE_FAIL, REASON_TIMEOUT,
-			     "an answer began, but its headers did not end within %.3g s", seconds);
-	else
-		probe_finish(self->run, PROBE_FAIL, REASON_TIMEOUT,
-			     "connected, but no answer came within %.3g s", seconds);
-}
-
-/* Just before the runner's own timer, which could only say that time is up. */
-static void on_early(struct loop_timer *timer)
-{
-	struct http_run *self = timer->owner;
-
-	if (self->stage != STAGE_TRANSFER || self->transfer.stage != HTTP_STAGE_BODY) {
-		finish_late(self);
-		return;
-	}
-	self->transfer.answer.body_end = HTTP_BODY_LATE;
-	finish_judged(self);
+	va_start(arguments, format);
+	vsnprintf(self->waiting_for, sizeof(self->waiting_for), format, arguments);
+	va_end(arguments);
+	self->run->waiting_for = self->waiting_for;
+	self->run->deadline_reason = reason;
 }
 
 /* ---- requests ---- */
@@ -106,18 +85,17 @@ static void on_early(struct loop_timer *timer)
 /* Begins the request to self->target. */
 static void request_begin(struct http_run *self)
 {
-	struct probe_run *run = self->run;
-	struct error error;
+	const struct probe_env *env = self->run->env;
 
 	self->requests++;
-	self->stage = STAGE_RESOLVING;
-	if (self->target->tls &&
-	    tls_context_renew(&self->kept->tls_context, &self->settings->tls, &error) < 0)
-		probe_finish(run, PROBE_FAIL, tls_reason(TLS_LOCAL), "%s", error.text);
+	wait_for(self, REASON_TIMEOUT, "address of %.100s from a name server", self->target->host);
+	if (self->target->tls && !tls_library_version())
+		probe_finish(self->run, PROBE_FAIL, REASON_TLS_UNAVAILABLE, "%s",
+			     TLS_UNAVAILABLE_SENTENCE);
 	else if (self->settings->unix_socket)
-		dial_start_unix(&self->dial, run->env->loop, self->settings->unix_socket);
+		dial_start_unix(&self->dial, env->loop, self->settings->unix_socket);
 	else
-		dial_start(&self->dial, run->env->loop, run->env->resolver, self->target->host,
+		dial_start(&self->dial, env->loop, env->resolver, self->target->host,
 			   self->target->port);
 }
 
@@ -126,12 +104,18 @@ static void on_resolved(struct dial *dial)
 	struct http_run *self = dial->owner;
 
 	probe_phase_end(self->run, PHASE_RESOLVE);
-	self->stage = STAGE_CONNECTING;
+	if (self->settings->unix_socket)
+		wait_for(self, REASON_CONNECT_TIMEOUT, "connection to %.100s",
+			 self->settings->unix_socket);
+	else
+		wait_for(self, REASON_CONNECT_TIMEOUT, "connection to %.100s, port %d",
+			 self->target->host, self->target->port);
 }
 
 static void on_dialled(struct dial *dial, int fd, int error_number, const struct error *error)
 {
 	struct http_run *self = dial->owner;
+	struct error problem;
 
 	if (fd < 0) {
 		probe_finish(self->run, PROBE_FAIL,
@@ -141,7 +125,16 @@ static void on_dialled(struct dial *dial, int fd, int error_number, const struct
 		return;
 	}
 	probe_phase_end(self->run, PHASE_CONNECT);
-	self->stage = STAGE_TRANSFER;
+	if (self->target->tls &&
+	    tls_context_renew(&self->kept->tls_context, &self->settings->tls, &problem) < 0) {
+		close(fd);
+		probe_finish(self->run, PROBE_FAIL, tls_reason(TLS_LOCAL), "%s", problem.text);
+		return;
+	}
+	if (self->target->tls)
+		wait_for(self, REASON_TIMEOUT, "complete TLS handshake");
+	else
+		wait_for(self, REASON_TIMEOUT, "answer");
 	self->transfer.target = self->target;
 	self->transfer.first = self->first;
 	self->transfer.method = self->method;
@@ -154,6 +147,22 @@ static void on_phase(struct http_transfer *transfer, enum probe_phase phase)
 	struct http_run *self = transfer->owner;
 
 	probe_phase_end(self->run, phase);
+	if (phase == PHASE_TLS)
+		wait_for(self, REASON_TIMEOUT, "answer");
+	else
+		wait_for(self, REASON_TIMEOUT, "complete headers");
+}
+
+static void on_head(struct http_transfer *transfer)
+{
+	struct http_run *self = transfer->owner;
+	int status = transfer->answer.head.status;
+
+	/* An error page that hangs is first of all an error page. */
+	wait_for(self,
+		 http_status_accepted(self->settings, status) ? REASON_BODY_TIMEOUT
+							      : REASON_HTTP_STATUS,
+		 "complete body after status %d", status);
 }
 
 static void on_failure(struct http_transfer *transfer, enum probe_reason reason,
@@ -266,22 +275,17 @@ static void http_start(struct probe_run *run)
 	self->settings = run->conf;
 	self->kept = run->kept;
 	self->started_us = clock_monotonic_us();
-	self->early.owner = self;
-	self->early.on_expire = on_early;
 	self->dial.owner = self;
 	self->dial.on_resolved = on_resolved;
 	self->dial.on_done = on_dialled;
 	self->transfer.owner = self;
 	self->transfer.settings = self->settings;
 	self->transfer.on_phase = on_phase;
+	self->transfer.on_head = on_head;
 	self->transfer.on_answer = on_answer;
 	self->transfer.on_failure = on_failure;
 	self->first = &self->settings->target;
 	self->method = http_settings_method(self->settings);
-	if (loop_timer_set(run->env->loop, &self->early, run->deadline_us - EARLY_US) < 0) {
-		finish_memory(self);
-		return;
-	}
 	if (self->settings->url.file && !read_target(self))
 		return;
 	self->target = self->first;
@@ -292,7 +296,6 @@ static void http_stop(struct probe_run *run)
 {
 	struct http_run *self = run->state;
 
-	loop_timer_clear(run->env->loop, &self->early);
 	dial_cancel(&self->dial);
 	http_transfer_stop(&self->transfer);
 	http_target_free(&self->own_first);

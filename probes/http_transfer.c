@@ -298,6 +298,7 @@ static bool take_head(struct http_transfer *transfer)
 		return false;
 	}
 	transfer->stage = HTTP_STAGE_BODY;
+	transfer->on_head(transfer);
 	return true;
 }
 

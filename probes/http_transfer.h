@@ -34,6 +34,8 @@ struct http_transfer {
 	struct tls_context *tls_context; /* for https */
 	/* PHASE_TLS or PHASE_FIRST_BYTE has just ended. */
 	void (*on_phase)(struct http_transfer *transfer, enum probe_phase phase);
+	/* The head of the answer is complete. */
+	void (*on_head)(struct http_transfer *transfer);
 	/* One of these ends the transfer, and may come before http_transfer_start() returns. After
 	 * on_answer `answer` is complete; `error` has no secrets. They may stop the transfer. */
 	void (*on_answer)(struct http_transfer *transfer);
@@ -42,12 +44,12 @@ struct http_transfer {
 	void *owner;
 
 	/* For the owner to read. */
-	enum http_stage stage;
 	struct http_answer answer;
 	struct tls_peer peer;
-	bool first_byte_came;
 
 	/* http_transfer.c's own. */
+	enum http_stage stage;
+	bool first_byte_came;
 	void *easy; /* libcurl's handle */
 	void *headers;
 	struct http_connection *connection;
@@ -61,7 +63,7 @@ struct http_transfer {
 void http_transfer_start(struct http_transfer *transfer, struct loop *loop, int fd);
 
 /* Ends it whatever state it is in, without further callbacks, and gives everything back; harmless
- * when idle. Not to be called from on_phase. */
+ * when idle. Not to be called from on_phase and on_head. */
 void http_transfer_stop(struct http_transfer *transfer);
 
 /* Where the answer redirects, as a whole URL; NULL = nowhere. Valid until the transfer is stopped.

@@ -188,11 +188,6 @@ static bool judge_body(const struct http_settings *settings, struct http_answer 
 		       struct http_verdict *verdict)
 {
 	switch (answer->body_end) {
-	case HTTP_BODY_LATE:
-		set(verdict, PROBE_FAIL, REASON_BODY_TIMEOUT,
-		    "status %d came, but only %" PRIu64 " bytes of the body within %.3g s",
-		    answer->head.status, answer->body_received, (double)answer->timeout_us / 1e6);
-		return false;
 	case HTTP_BODY_BROKEN:
 		set(verdict, PROBE_FAIL, REASON_BODY_TRUNCATED,
 		    "status %d, but the body broke off after %" PRIu64 " bytes",

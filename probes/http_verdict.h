@@ -19,7 +19,6 @@ enum http_body_end {
 	HTTP_BODY_CUT,     /* by us: longer than HTTP_BODY_MAX, as announced by Content-Length */
 	HTTP_BODY_ENDLESS, /* by us: longer than HTTP_BODY_MAX, and nobody knows how long */
 	HTTP_BODY_BROKEN,  /* by the server, before its end */
-	HTTP_BODY_LATE,    /* by the deadline */
 };
 
 /* One answer, and what the verdict needs to know besides. */
@@ -32,7 +31,6 @@ struct http_answer {
 	size_t body_len;
 	uint64_t body_received; /* bytes, kept or not */
 	int64_t duration_us;
-	int64_t timeout_us;
 	int64_t certificate_expires_s; /* 0 = there is none */
 };
 
