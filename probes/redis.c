@@ -1,9 +1,10 @@
 /* Redis, Valkey and whatever else speaks their protocol.
  *
  * hiredis' asynchronous interface formats the commands, keeps the queue of those that are not
- * answered yet and parses the answers. The descriptor stays ours: hiredis reads and writes through the
- * two functions of `transport`, so that it neither closes a descriptor behind our back nor wants a TLS
- * handshake of its own, and so that what a server may send is bounded where it comes in.
+ * answered yet and parses the answers. The descriptor stays ours: hiredis reads and writes through
+ * the two functions of `transport`, so that it neither closes a descriptor behind our back nor
+ * wants a TLS handshake of its own, and so that what a server may send is bounded where it comes
+ * in.
  *
  * All commands go out at once. The first answer that settles the verdict ends the run. */
 #include "probes/probe.h"
@@ -238,8 +239,8 @@ static void ask(struct redis_state *state, const struct step *step, const char *
 		state->session->c.err = REDIS_ERR_OOM;
 }
 
-/* The plain probe asks nothing but PING (after AUTH), so that it works for a user who may do no more.
- * PING comes before everything that a sound server may refuse: who has answered it is alive. */
+/* The plain probe asks nothing but PING (after AUTH), so that it works for a user who may do no
+ * more. PING comes before all that a sound server may refuse: who has answered it is alive. */
 static void ask_everything(struct redis_state *state)
 {
 	const struct redis_settings *settings = state->run->conf;

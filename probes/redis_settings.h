@@ -1,4 +1,4 @@
-/* The settings of the Redis probe, and where they say to connect. Nothing here knows the protocol. */
+/* The settings of the Redis probe and where they say to connect. Nothing here knows the protocol. */
 #ifndef READYD_PROBES_REDIS_SETTINGS_H
 #define READYD_PROBES_REDIS_SETTINGS_H
 
@@ -48,8 +48,8 @@ struct redis_endpoint {
 	bool tls;
 };
 
-/* Puts the settings and the URL together, reading what is in files. Returns 0, or -1 with a sentence
- * that has no secret in it; to be cleared in both cases. */
+/* Puts the settings and the URL together, reading what is in files. Returns 0, or -1 with a
+ * sentence that has no secret in it; to be cleared in both cases. */
 int redis_endpoint_read(struct redis_endpoint *endpoint, const struct redis_settings *settings,
 			struct error *error);
 void redis_endpoint_clear(struct redis_endpoint *endpoint);

@@ -19,11 +19,11 @@ struct redis_question {
 	const char *password;   /* never to be shown */
 };
 
-/* Copies the first line of what a server said, for people: cut to fit, other than printable ASCII as
- * "?", and none of it when the password (may be NULL) is in it. */
+/* Copies the first line of what a server said, for people: cut to fit, what is not printable ASCII
+ * as "?", and none of it when the password (may be NULL) is in it. */
 void redis_quote(const char *text, const char *password, char *quoted, size_t size);
 
-/* Copies the value of the line "NAME:VALUE" of INFO or CLUSTER INFO, "" when there is no such line. */
+/* Copies the value of the line "NAME:VALUE" of INFO or CLUSTER INFO; "" when there is none. */
 void redis_info_value(const char *info, const char *name, char *value, size_t size);
 
 /* Judges what INFO replication says. `wanted` is the role that the server must have; a replica must
