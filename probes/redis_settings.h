@@ -1,4 +1,4 @@
-/* The settings of the Redis probe and where they say to connect. Nothing here knows the protocol. */
+/* The settings of the Redis probe and where they say to connect. Nothing here knows a protocol. */
 #ifndef READYD_PROBES_REDIS_SETTINGS_H
 #define READYD_PROBES_REDIS_SETTINGS_H
 
