@@ -638,6 +638,20 @@ static enum tls_outcome broken_protocol(unsigned long code, const char *doing, s
 	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
 		error_set(error, "the peer requires a client certificate (certFile)");
 		return TLS_FAILED;
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+		error_set(error,
+			  "the peer refused the handshake (it may require certFile, a client "
+			  "certificate)");
+		return TLS_FAILED;
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+		error_set(error, "the peer does not accept the client certificate (certFile)");
+		return TLS_FAILED;
 	case SSL_R_TLSV1_UNRECOGNIZED_NAME:
 		error_set(error, "the peer does not know the server name (serverName)");
 		return TLS_FAILED;

@@ -97,7 +97,7 @@ class Connect(TestCase):
                 agent.wait_ready(503)
                 self.assertEqual(agent.probe("a")["reason"], "connect_refused")
                 url.unlink()
-                agent.wait_for(lambda _: agent.probe("a")["reason"] == "secret_unavailable")
+                agent.wait_for(lambda _: agent.probe("a").get("reason") == "secret_unavailable")
 
 
 class NoConnection(TestCase):
