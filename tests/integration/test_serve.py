@@ -11,8 +11,8 @@ import threading
 import time
 import unittest
 
-from harness import (Agent, BINARY, TestCase, UnixConnection, clean_environment, free_port, readyd,
-                     wait_until)
+from harness import (Agent, BINARY, TestCase, UnixConnection, clean_environment, free_port, port_open,
+                     readyd, wait_until)
 
 PASSING = "liveness: {app: 'exec:/bin/true'}\nreadiness: {cache: 'exec:/bin/true'}\n"
 
@@ -582,6 +582,7 @@ class Life(TestCase):
 
     def test_plain_text_log_when_asked(self):
         with Agent(PASSING, args=["-o", "logFormat=text"], wait=False) as agent:
+            wait_until(lambda: port_open(agent.port), "the listener")
             agent.wait_ready()
         self.assertTrue(any(" started " in line for line in agent.raw_logs), agent.raw_logs)
         self.assertEqual(agent.logs, [])
