@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Measures readyd side by side with what one would use instead.
+
+usage: run.py --binary PROGRAM [--without-tls PROGRAM] [--quick] [--only SECTION]... [--json FILE]
+
+Contestants take turns in the same run on the same machine, and a ratio is always that of figures from
+the same round: its median over all rounds, and in brackets its smallest and largest value. Servers are
+pinned to one processor, and what asks them to another. Ends with a table of what was measured beside
+what it is to be. A missed bar is no error: machines differ.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+MIB = 1024 * 1024
+
+
+class Report:
+    """The rows of the last table, printed as they come."""
+
+    def __init__(self, path):
+        self.path = path
+        self.rows = []
+
+    def title(self, text):
+        print(f"\n== {text}", flush=True)
+
+    def line(self, text):
+        print("  " + text, flush=True)
+
+    def add(self, what, measured, bar="", met=None, **figures):
+        """One row. `figures` are for the JSON file."""
+        self.rows.append({"what": what, "measured": measured, "bar": bar, "met": met, **figures})
+        verdict = {True: "  met", False: "  MISSED", None: ""}[met]
+        self.line(f"{what}: {measured}" + (f"  (bar: {bar}{verdict})" if bar else ""))
+        if self.path:
+            pathlib.Path(self.path).write_text(json.dumps(self.rows, indent=2) + "\n")
+
+    def table(self):
+        head = ("what", "measured", "bar", "met")
+        lines = [head] + [(row["what"], row["measured"], row["bar"],
+                           {True: "yes", False: "NO", None: ""}[row["met"]]) for row in self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(4)]
+        print()
+        for line in lines:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        bars = [row["met"] for row in self.rows if row["met"] is not None]
+        print(f"\n{sum(bars)} of {len(bars)} bars met")
+
+
+def milliseconds(us):
+    return f"{us / 1000:.3g} ms"
+
+
+def mebibytes(size):
+    return f"{size / MIB:.2f} MiB"
+
+
+# --- one check -----------------------------------------------------------------------------------------
+
+def report_launches(report, launches, commands, floor):
+    """A table of what each command costs."""
+    width = max(map(len, commands))
+    report.line(f"{'':{width}}  {'CPU':>8}  {'elapsed':>8}  {'ratio to ' + floor:24}  faults  calls  size")
+    for name, command in commands.items():
+        calls = tools.system_calls(command)
+        size = os.path.getsize(os.path.realpath(command[0]))
+        report.line(f"{name:{width}}  {milliseconds(launches.median_us(name)):>8}  "
+                    f"{milliseconds(launches.wall_us[name]):>8}  {launches.ratio(name, floor)!s:24}  "
+                    f"{launches.faults[name]:6.0f}  {calls if calls is not None else '?':>5}  "
+                    f"{size // 1024:5} KiB")
+
+
+def add_ratio(report, launches, ours, theirs, bar):
+    ratio = launches.ratio(ours, theirs)
+    report.add(f"CPU of {ours} / {theirs}",
+               f"{ratio}: {milliseconds(launches.median_us(ours))} / "
+               f"{milliseconds(launches.median_us(theirs))}",
+               f"<= {bar}", ratio.median <= bar, ratio=ratio.median,
+               us=launches.median_us(ours), other_us=launches.median_us(theirs))
+
+
+def section_check(options, report):
+    """`readyd check` against a running agent"""
+    with tools.Ground() as ground:
+        agent = ground.agent("")
+        url = f"http://127.0.0.1:{agent.port}/ready"
+        commands = {
+            "empty program": [ground.compile("empty")],
+            "floor": [ground.compile("floor"), "127.0.0.1", agent.port],
+            "readyd check": [options.binary, "check", "--socket", agent.socket],
+            "busybox wget": [tools.which("busybox"), "wget", "-q", "-O", "/dev/null", url],
+            "curl -f": [tools.which("curl"), "-sf", "-o", "/dev/null", url],
+        }
+        launches = tools.Launches(ground, commands, *((10, 10) if options.quick else (50, 20)))
+        report_launches(report, launches, commands, "floor")
+        add_ratio(report, launches, "readyd check", "floor", 1.0)
+        add_ratio(report, launches, "readyd check", "curl -f", 1.0)
+
+
+def section_targets(options, report):
+    """`readyd check URL` against real servers"""
+    import postgres_server
+    import redis_server
+
+    def check(url):
+        return [options.binary, "check", url]
+
+    with tools.Ground() as ground:
+        nginx, http_port = ground.nginx()
+        redis = redis_server.Server(ground)
+        postgres = postgres_server.Server().start()
+        ground.addCleanup(postgres.destroy)
+        for process in (nginx, redis.process, postgres.process):
+            tools.pin(process.pid, tools.SERVER_CPU)
+        http = f"http://127.0.0.1:{http_port}/"
+        pg_isready = [postgres_server.bin_directory() / "pg_isready", "-q", "-h", "127.0.0.1", "-p",
+                      postgres.port, "-U", "trusted", "-d", "app"]
+        commands = {
+            "check http://": check(http),
+            "curl -f": [tools.which("curl"), "-sf", "-o", "/dev/null", http],
+            "check redis://": check(redis.url),
+            "redis-cli ping": [tools.which("redis-cli"), "-p", redis.port, "ping"],
+            "check postgres:// (trust)": check(postgres.url(user="trusted", password=None)),
+            "check postgres:// (scram)": check(postgres.url()),
+            "pg_isready": pg_isready,
+            "check tcp://": check(f"tcp://127.0.0.1:{http_port}"),
+            "check exec:": check("exec:" + str(ground.compile("empty"))),
+        }
+        launches = tools.Launches(ground, commands, *((5, 5) if options.quick else (30, 10)))
+        report_launches(report, launches, commands, "check tcp://")
+        add_ratio(report, launches, "check http://", "curl -f", 0.1)
+        add_ratio(report, launches, "check redis://", "redis-cli ping", 0.1)
+        add_ratio(report, launches, "check postgres:// (trust)", "pg_isready", 0.1)
+        add_ratio(report, launches, "check postgres:// (scram)", "pg_isready", 0.1)
+
+
+# --- under load ----------------------------------------------------------------------------------------
+
+def wrk(port, seconds, *arguments):
+    """Requests per second."""
+    done = subprocess.run(["taskset", "-c", str(tools.CLIENT_CPU), "wrk", "-t1", "-c32",
+                           f"-d{seconds}s", *arguments, f"http://127.0.0.1:{port}/ready"],
+                          stdout=subprocess.PIPE, text=True, check=True)
+    for sign in ("Socket errors", "Non-2xx"):
+        if sign in done.stdout:
+            sys.exit(f"wrk is not content with port {port}:\n{done.stdout}")
+    return float(re.search(r"Requests/sec: +([\d.]+)", done.stdout)[1])
+
+
+def section_load(options, report):
+    """/ready under load, against nginx `return 200` with one worker"""
+    rounds, seconds = (3, 2) if options.quick else (10, 3)
+    with tools.Ground() as ground:
+        nginx, nginx_port = ground.nginx()
+        agent = ground.agent("")
+        kinds = {"kept-alive connections": (), "one connection per request": ("-H", "Connection: close")}
+        for kind, arguments in kinds.items():
+            rates = {agent.port: [], nginx_port: []}
+            for port in list(rates) * rounds:
+                rates[port].append(wrk(port, seconds, *arguments))
+            ours, theirs = rates.values()
+            ratio = tools.Ratio(ours, theirs)
+            report.add(f"/ready / nginx, requests a second, {kind}",
+                       f"{ratio}: {statistics.median(ours):,.0f} / {statistics.median(theirs):,.0f}",
+                       ">= 1.0", ratio.median >= 1.0, ratio=ratio.median,
+                       per_second=statistics.median(ours), other_per_second=statistics.median(theirs))
+        ours, theirs = tools.resident(agent.process.pid), tools.resident(nginx.pid)
+        report.add("memory of readyd / nginx after it (PSS)",
+                   f"{ours[1] / theirs[1]:.2f}: {mebibytes(ours[1])} / {mebibytes(theirs[1])}",
+                   "<= 0.1", ours[1] <= theirs[1] / 10, pss=ours[1], other_pss=theirs[1],
+                   rss=ours[0], other_rss=theirs[0])
+
+
+# --- many probes ---------------------------------------------------------------------------------------
+
+def tcp_probes(count, port, period):
+    """A configuration with as many TCP probes, each of an address of its own."""
+    lines = [f"  p{i}: {{tcp: tcp://127.{1 + i // 62500}.{i // 250 % 250}.{1 + i % 250}:{port}, "
+             f"periodSeconds: {period}}}" for i in range(count)]
+    return "\n".join(["readiness:", *lines]) + "\n" if count else ""
+
+
+def section_memory(options, report):
+    """Resident memory with TCP probes that have all run"""
+    bars = {0: None, 10: 2 * MIB, 1000: None, 10000: 20 * MIB}
+    with tools.Ground() as ground:
+        port = ground.acceptor(tools.CLIENT_CPU)
+        for count, bar in bars.items():
+            agent = ground.agent(tcp_probes(count, port, 5))
+            agent.wait_ready()
+            tools.settle(6)
+            rss, pss = tools.resident(agent.process.pid)
+            agent.stop()
+            report.add(f"resident memory with {count:,} probes (RSS)",
+                       f"{mebibytes(rss)} (PSS {mebibytes(pss)})", f"< {mebibytes(bar)}" if bar else "",
+                       rss < bar if bar else None, rss=rss, pss=pss)
+
+
+def section_schedule(options, report):
+    """Ten thousand TCP probes, each every second"""
+    count, seconds = 10000, 10 if options.quick else 30
+    with tools.Ground() as ground:
+        agent = ground.agent(tcp_probes(count, ground.acceptor(tools.CLIENT_CPU), 1))
+        agent.wait_ready()
+        tools.settle(3)
+        agent.signal(signal.SIGHUP)
+        agent.wait_log(lambda event: event["event"] == "reloaded")
+        tools.settle(1)
+        before = {"runs": total_runs(agent), "ns": tools.cpu_ns(agent.process.pid),
+                  "at": time.monotonic()}
+        tools.settle(seconds)
+        elapsed = time.monotonic() - before["at"]
+        share = (tools.cpu_ns(agent.process.pid) - before["ns"]) / elapsed / 1e9
+        status = agent.status()
+        runs = sum(probe["runs"] for probe in status["probes"]) - before["runs"]
+        failing = sum(probe["standing"] != "passing" for probe in status["probes"])
+        late = status["latenessMs"]
+        report.line(f"{runs / elapsed:,.0f} runs a second, {failing} probes do not pass, "
+                    f"{share / runs * elapsed * 1e6:.1f} us of CPU a run")
+        report.add("CPU of 10,000 TCP probes a second", f"{share:.3f} of one core", "< 0.333",
+                   share < 1 / 3 and runs / elapsed > 0.98 * count, share=share,
+                   runs_per_second=runs / elapsed)
+        report.add("their lateness, 99th percentile",
+                   f"{late['p99']:.1f} ms (median {late['median']:.2f}, maximum {late['maximum']:.1f})",
+                   "< 20 ms", late["p99"] < 20, **late)
+
+
+def total_runs(agent):
+    return sum(probe["runs"] for probe in agent.status()["probes"])
+
+
+# --- start and size ------------------------------------------------------------------------------------
+
+def section_start(options, report):
+    """From exec to the first 200 on /healthz"""
+    rounds = 10 if options.quick else 100
+    with tools.Ground() as ground:
+        program, target = ground.compile("first_answer"), ground.acceptor(tools.CLIENT_CPU)
+        ports = tools.harness.free_port(), tools.harness.free_port()
+        directory = ground.tmp / "nginx"
+        directory.mkdir()
+        (directory / "nginx.conf").write_text(tools.nginx_config(directory, ports[1]))
+        config = ground.tmp / "readyd.yaml"
+        config.write_text(f'listen: 127.0.0.1:{ports[0]}\nsocket: "@readyd-bench-{ports[0]}"\n' +
+                          tcp_probes(10, target, 10))
+        commands = [[options.binary, "serve", "-c", config], tools.nginx_command(directory)]
+        times = [], []
+        for _ in range(rounds):
+            for port, command, taken in zip(ports, commands, times):
+                words = [program, tools.CLIENT_CPU, tools.SERVER_CPU, port, *command]
+                done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL, text=True, check=True,
+                                      env=tools.harness.clean_environment())
+                taken.append(int(done.stdout))
+        ours, theirs = map(statistics.median, times)
+        report.add("from exec to the first 200",
+                   f"{milliseconds(ours)} (at most {milliseconds(max(times[0]))}; nginx "
+                   f"{milliseconds(theirs)})", "< 5 ms", ours < 5000, us=ours, other_us=theirs)
+
+
+def section_sizes(options, report):
+    """The binary"""
+    for what, program, bar in (("with everything", options.binary, 4.5 * MIB),
+                               ("without TLS", options.without_tls, 1.2 * MIB)):
+        if program:
+            size = os.path.getsize(program)
+            report.add(f"size of the binary {what}", mebibytes(size), f"< {mebibytes(bar)}", size < bar,
+                       bytes=size)
+
+
+SECTIONS = {"check": section_check, "targets": section_targets, "load": section_load,
+            "memory": section_memory, "schedule": section_schedule, "start": section_start,
+            "sizes": section_sizes}
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", required=True, help="the release binary")
+    parser.add_argument("--without-tls", help="the binary that was built with TLS=0")
+    parser.add_argument("--quick", action="store_true", help="a minute instead of several")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="this section (repeatable)")
+    parser.add_argument("--json", help="also write the figures into this file")
+    options = parser.parse_args()
+    options.binary = os.path.abspath(options.binary)
+    return options
+
+
+def main():
+    report = Report(options.json)
+    for name in options.only or SECTIONS:
+        report.title(SECTIONS[name].__doc__)
+        SECTIONS[name](options, report)
+    report.table()
+
+
+if __name__ == "__main__":
+    options = parse_options()
+    os.environ["READYD_BINARY"] = options.binary
+    import signal
+    import tools
+    main()
