@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { NAME_MAX_LEN = 63, FIELDS_MAX = 96, CANDIDATES_MAX = 2 * FIELDS_MAX, MASKED_SIZE = 512 };
+#include "agent/config_plan.h"
+
+enum { NAME_MAX_LEN = 63, CANDIDATES_MAX = 2 * PLAN_FIELDS_MAX, MASKED_SIZE = 512 };
 
 #define PROBE_FIELD(member) .offset = offsetof(struct probe_config, member)
 
@@ -82,52 +83,7 @@ bool probe_key_is_common(const char *key)
 	       field_find(probe_common_fields, key, NULL);
 }
 
-/* The node that is to be taken for a field. */
-struct pick {
-	const struct node *node;
-	bool as_file;
-};
-
-/* What a probe's node says, before it has types. */
-struct plan {
-	enum role role;
-	const char *name;
-	const struct node *node; /* the probe's: its target or a map */
-	const struct probe_type *type;
-	bool kubernetes_form;
-	const struct node *block;   /* the member under the type's key; NULL in the target form */
-	const struct node *target;  /* a scalar; NULL if there is none */
-	const struct node *command; /* exec's, when the block is no map and no target */
-	struct pick picks[FIELDS_MAX]; /* by the type's fields */
-	struct faults *faults;
-};
-
 /* ---- words for people ---- */
-
-/* Writes what one may choose among, "http, exec and so on", into `text`. */
-static void list_type_keys(char *text, size_t size)
-{
-	size_t len = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; probe_types[i] && len < size; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s, ", probe_types[i]->name);
-	if (len < size)
-		snprintf(text + len, size - len, "target");
-}
-
-static size_t collect_schemes(const char **names, size_t size)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; probe_types[i]; i++) {
-		for (const char *const *scheme = probe_types[i]->schemes; *scheme; scheme++) {
-			if (count < size)
-				names[count++] = *scheme;
-		}
-	}
-	return count;
-}
 
 /* Adds a table's names to the candidates for "did you mean". */
 static size_t collect_fields(const struct field *fields, const char **names, size_t count)
@@ -165,159 +121,6 @@ static void fault_unknown(const struct plan *plan, const struct node *member,
 			       member->key, owner);
 }
 
-static void fault_grpc(const struct plan *plan, const struct node *at)
-{
-	char keys[128];
-
-	list_type_keys(keys, sizeof(keys));
-	faults_add_key(plan->faults, at, "grpc probes are not supported yet, expected one of %s",
-		       keys);
-}
-
-/* ---- targets ---- */
-
-/* The length of the scheme that `text` begins with, as far as one can tell; 0 if none. */
-static size_t scheme_length(const char *text)
-{
-	size_t len = 0;
-
-	if (!isalpha((unsigned char)text[0]))
-		return 0;
-	while (isalnum((unsigned char)text[len]) || text[len] == '+' || text[len] == '.' ||
-	       text[len] == '-')
-		len++;
-	return text[len] == ':' ? len : 0;
-}
-
-/* A target whose scheme is none of ours. It may be a password put in the wrong place, so that only
- * a true scheme is shown. */
-static void fault_target(const struct plan *plan, const char *text)
-{
-	const char *names[32];
-	char expected[256], scheme[24], *end = expected;
-	size_t len = scheme_length(text), count = collect_schemes(names, 32);
-	const char *meant = NULL;
-
-	for (size_t i = 0; i < count && end < expected + sizeof(expected); i++)
-		end += snprintf(end, (size_t)(expected + sizeof(expected) - end),
-				"%s%s:", i > 0 ? ", " : "", names[i]);
-	if (len == 0 || len >= sizeof(scheme) || strncmp(text + len, "://", 3) != 0) {
-		faults_add(plan->faults, plan->target,
-			   "the target of %s is no URL, expected one that begins with one of %s",
-			   plan->name, expected);
-		return;
-	}
-	memcpy(scheme, text, len);
-	scheme[len] = '\0';
-	meant = faults_full(plan->faults) ? NULL : nearest_name(scheme, names, count);
-	if (strncasecmp(scheme, "grpc", 4) == 0)
-		faults_add(plan->faults, plan->target,
-			   "grpc probes are not supported yet, expected one of %s", expected);
-	else if (meant)
-		faults_add(plan->faults, plan->target,
-			   "unknown scheme \"%s\" in the target of %s, did you mean %s?", scheme,
-			   plan->name, meant);
-	else
-		faults_add(plan->faults, plan->target,
-			   "unknown scheme \"%s\" in the target of %s, expected one of %s", scheme,
-			   plan->name, expected);
-}
-
-static void find_type_by_target(struct plan *plan)
-{
-	const char *text;
-	size_t len;
-
-	if (plan->target->kind != NODE_SCALAR || node_is_null(plan->target)) {
-		faults_add(plan->faults, plan->target,
-			   "the target of %s must be a URL such as http://127.0.0.1:8080/healthz",
-			   plan->name);
-		plan->target = NULL;
-		return;
-	}
-	text = plan->target->text;
-	len = scheme_length(text);
-	plan->type = len > 0 ? probe_type_by_scheme(text, len) : NULL;
-	if (!plan->type)
-		fault_target(plan, text);
-}
-
-/* ---- finding the type ---- */
-
-/* A scalar under a type's key: a target, or for exec a command line. */
-static void take_block_scalar(struct plan *plan)
-{
-	const char *text = plan->block->text;
-	size_t len = scheme_length(text);
-	const struct probe_type *other = len > 0 ? probe_type_by_scheme(text, len) : NULL;
-
-	if (other == plan->type || !field_find(plan->type->fields, "command", NULL))
-		plan->target = plan->block;
-	else
-		plan->command = plan->block;
-	if (plan->target && other && other != plan->type) {
-		faults_add(plan->faults, plan->block, "%.*s: is a target of %s and not of %s",
-			   (int)len, text, other->name, plan->type->name);
-		plan->target = NULL;
-	}
-}
-
-static void take_block(struct plan *plan, const struct node *block)
-{
-	plan->type = probe_type_by_key(block->key, &plan->kubernetes_form);
-	plan->block = block;
-	if (block->kind == NODE_MAP)
-		return;
-	if (block->kind == NODE_SCALAR && !node_is_null(block)) {
-		take_block_scalar(plan);
-		return;
-	}
-	faults_add(plan->faults, block, "%s must be a map of settings or a target such as %s",
-		   block->key, plan->type->example);
-}
-
-/* Finds what says the type: exactly one of the types' keys, or the target. */
-static void find_type(struct plan *plan)
-{
-	const struct node *found = NULL;
-	char keys[128];
-
-	if (plan->node->kind == NODE_SCALAR) {
-		plan->target = plan->node;
-		find_type_by_target(plan);
-		return;
-	}
-	for (const struct node *member = plan->node->first_child; member; member = member->next) {
-		bool is_target = strcmp(member->key, "target") == 0;
-
-		if (strcmp(member->key, "grpc") == 0) {
-			fault_grpc(plan, member);
-			return;
-		}
-		if (!is_target && !probe_type_by_key(member->key, NULL))
-			continue;
-		if (found) {
-			faults_add_key(plan->faults, member,
-				       "%s has both %s and %s, expected exactly one of them",
-				       plan->name, found->key, member->key);
-			continue;
-		}
-		found = member;
-		if (is_target) {
-			plan->target = member;
-			find_type_by_target(plan);
-		} else {
-			take_block(plan, member);
-		}
-	}
-	if (!found) {
-		list_type_keys(keys, sizeof(keys));
-		faults_add_key(plan->faults, plan->node,
-			       "%s does not say what to probe, expected one of %s", plan->name,
-			       keys);
-	}
-}
-
 /* ---- settings ---- */
 
 /* What comes from nearer to the user wins: command line, environment, file. */
@@ -348,6 +151,7 @@ static void pick(struct plan *plan, const struct field *field, bool as_file,
 
 	if (node_is_null(node))
 		return;
+	plan->broken = plan->broken || node->unusable;
 	if (own->node && precedence(own->node) == precedence(node))
 		fault_both(plan, own->node, node);
 	else if (!own->node || precedence(node) > precedence(own->node))
@@ -463,7 +267,9 @@ static void take_target(struct plan *plan, void *conf)
 			pick(plan, field, false, target);
 		return;
 	}
-	if (field && plan->picks[field - plan->type->fields].node)
+	if (target->unusable)
+		plan->broken = true;
+	else if (field && plan->picks[field - plan->type->fields].node)
 		fault_both(plan, target, plan->picks[field - plan->type->fields].node);
 	else if (plan->type->set_target(conf, target->text, &error) != 0)
 		faults_add(plan->faults, target, "%s: %s", plan->name, error.text);
@@ -515,6 +321,12 @@ static void check_thresholds(const struct plan *plan, const struct probe_config 
 
 /* ---- the probe ---- */
 
+static int out_of_memory(const struct plan *plan)
+{
+	faults_add(plan->faults, NULL, "out of memory");
+	return -1;
+}
+
 static int complete(struct plan *plan, struct probe_config *probe)
 {
 	char masked[MASKED_SIZE] = "";
@@ -537,7 +349,7 @@ static int complete(struct plan *plan, struct probe_config *probe)
 	}
 	probe->type->describe(probe->conf, masked, sizeof(masked));
 	probe->target = strdup(masked);
-	return probe->target ? 0 : -1;
+	return probe->target ? 0 : out_of_memory(plan);
 }
 
 static int fill(struct plan *plan, struct probe_config *probe)
@@ -547,11 +359,11 @@ static int fill(struct plan *plan, struct probe_config *probe)
 	take_common_settings(plan, probe);
 	check_thresholds(plan, probe);
 	own_errors = plan->faults->errors;
-	find_type(plan);
+	plan_find_type(plan);
 	if (plan->type) {
 		probe->conf = calloc(1, plan->type->conf_size);
 		if (!probe->conf)
-			return -1;
+			return out_of_memory(plan);
 		probe->type = plan->type;
 		fields_set_defaults(plan->type->fields, probe->conf);
 	}
@@ -561,7 +373,7 @@ static int fill(struct plan *plan, struct probe_config *probe)
 		assign_picks(plan, probe->conf);
 	}
 	/* What concerns only the schedule does not keep the type from having its say. */
-	if (plan->faults->errors != own_errors || complete(plan, probe) != 0)
+	if (plan->broken || plan->faults->errors != own_errors || complete(plan, probe) != 0)
 		return -1;
 	return plan->faults->errors == errors ? 0 : -1;
 }
@@ -571,18 +383,18 @@ struct probe_config *probe_config_create(enum role role, const char *name, const
 {
 	struct plan plan = {.role = role, .name = name, .node = node, .faults = faults};
 	struct probe_config *probe = calloc(1, sizeof(*probe));
-	size_t errors = faults->errors;
 
 	if (probe)
 		probe->name = strdup(name);
-	if (probe && probe->name) {
-		probe->role = role;
-		fields_set_defaults(probe_common_fields, probe);
-		if (fill(&plan, probe) == 0)
-			return probe;
+	if (!probe || !probe->name) {
+		out_of_memory(&plan);
+		free(probe);
+		return NULL;
 	}
-	if (faults->errors == errors)
-		faults_add(faults, node, "out of memory");
+	probe->role = role;
+	fields_set_defaults(probe_common_fields, probe);
+	if (fill(&plan, probe) == 0)
+		return probe;
 	probe_config_free(probe);
 	return NULL;
 }

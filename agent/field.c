@@ -262,6 +262,8 @@ int field_assign(const struct field *field, bool as_file, void *structure, const
 		 struct faults *faults)
 {
 	field_free(field, structure);
+	if (value->unusable)
+		return -1;
 	/* An option that was given again. */
 	if (value->kind == NODE_LIST && value->variable && !takes_lists(field->kind))
 		value = value->last_child;

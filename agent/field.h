@@ -22,9 +22,9 @@ enum field_kind {
 	FIELD_CHOICE,    /* int                    index into choices */
 	FIELD_TEXT_LIST, /* struct text_list       a list; a single scalar is a list of one */
 	FIELD_COMMAND,   /* struct text_list       a list; a scalar is split at spaces, quotes kept
-			     *                        together, no shell */
+			  *                        together, no shell */
 	FIELD_PAIR_LIST, /* struct pair_list       a map NAME: VALUE, or Kubernetes' list of
-			     *                        {name:, value:}, or scalars "NAME: VALUE" */
+			  *                        {name:, value:}, or scalars "NAME: VALUE" */
 	FIELD_STATUS_RANGES, /* struct status_ranges  "200-299,301", a number, or a list of these */
 };
 
@@ -78,7 +78,8 @@ void fields_set_defaults(const struct field *fields, void *structure);
 const struct field *field_find(const struct field *fields, const char *name, bool *ret_as_file);
 
 /* Takes a node's value into the structure, replacing what was there. Returns 0, or -1 after adding
- * faults that say where, what was expected and what was found. */
+ * faults that say where, what was expected and what was found (or without one if the node is
+ * unusable). */
 int field_assign(const struct field *field, bool as_file, void *structure, const struct node *value,
 		 struct faults *faults);
 
@@ -98,8 +99,8 @@ void secret_wipe(char *text);
 bool secret_is_set(const struct secret *secret);
 
 /* Splits a command line into words as FIELD_COMMAND does with a scalar: at spaces, with quotes and
- * backslashes but without a shell. Appends to the list, which may hold a part on failure and is freed
- * as usual. Returns 0, or -1 with a sentence. */
+ * backslashes but without a shell. Appends to the list, which may hold a part on failure and is
+ * freed as usual. Returns 0, or -1 with a sentence. */
 int field_split_command(const char *text, struct text_list *list, struct error *error);
 
 /* Parses seconds as FIELD_SECONDS does ("0.5", "500ms"); microseconds, or -1. */

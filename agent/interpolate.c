@@ -6,7 +6,8 @@
 
 enum {
 	NESTING_MAX = 16,
-	/* Of all texts together, or a file of references to one large variable would fill the memory. */
+	/* Of all texts together, or a file of references to one large variable would fill the
+	   memory. */
 	OUTPUT_MAX = 16 * 1024 * 1024,
 };
 
@@ -29,8 +30,8 @@ static const char *lookup(const struct expansion *expansion, const char *name, s
 	return NULL;
 }
 
-/* Where in the scalar something is, for people. The text itself is not shown, it may be a password with
- * a dollar sign in it. */
+/* Where in the scalar something is, for people. The text itself is not shown, it may be a password
+ * with a dollar sign in it. */
 static size_t character_at(const struct expansion *expansion, const char *at)
 {
 	return (size_t)(at - expansion->node->text) + 1;
@@ -180,8 +181,8 @@ static const char *expand_dollar(struct expansion *expansion, const char *dollar
 	return dollar + 1 + len;
 }
 
-/* Fills in the text up to its end, or when `nested` up to the closing brace; puts out nothing unless
- * `active`. Returns where it stopped, or NULL after a fault. */
+/* Fills in the text up to its end, or when `nested` up to the closing brace; puts out nothing
+ * unless `active`. Returns where it stopped, or NULL after a fault. */
 static const char *expand(struct expansion *expansion, const char *text, bool nested, bool active,
 			  unsigned depth)
 {
@@ -221,6 +222,7 @@ static int interpolate_scalar(struct tree *tree, struct node *node, char *const 
 		else
 			faults_add(faults, NULL, "out of memory");
 	}
+	node->unusable = expansion.failed;
 	if (out.overflow)
 		result = -1;
 	buffer_free(&out);
@@ -237,6 +239,7 @@ static int interpolate(struct tree *tree, struct node *node, char *const *enviro
 	for (struct node *child = node->first_child; child; child = child->next) {
 		if (interpolate(tree, child, environment, left, faults) != 0)
 			return -1;
+		node->unusable = node->unusable || (node->kind == NODE_LIST && child->unusable);
 	}
 	return 0;
 }

@@ -19,6 +19,7 @@ struct node {
 	const char *key;    /* of a map's member; NULL otherwise */
 	const char *text;   /* of a scalar, ${VAR} filled in */
 	bool quoted;        /* the scalar was quoted, so "yes" and "5" are texts and null is too */
+	bool unusable;      /* a ${VAR} in it could not be filled in, which is a fault already */
 	const char *origin; /* "readyd.yaml", "environment", "command line" */
 	const char *variable; /* the variable's or option's name when it did not come from a file */
 	unsigned line, column; /* of the value, counted from 1; 0 when it is not from a file */

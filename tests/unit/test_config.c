@@ -625,6 +625,31 @@ static void test_environment_beats_interpolation(void **state)
 		      "warning: f:2:10: variable VERSION is not set, it is taken as empty\n");
 }
 
+/* One fault is enough for a variable that is missing: what it was to be part of is not judged. */
+static void test_a_missing_variable_is_one_fault(void **state)
+{
+	(void)state;
+	assert_faults("logLevel: ${A?}\nlisten: ['${A?}', ':1']\nreadiness:\n"
+		      "  a: ${A?}\n"
+		      "  b: {target: '${A?}', periodSeconds: '${A?}'}\n"
+		      "  c: {postgres: {url: '${A?}'}}\n"
+		      "  d: {redis: '${A?}'}\n"
+		      "  e: {exec: '${A?}'}\n"
+		      "  f: {exec: {command: [a, '${A?}']}}\n"
+		      "  g: exec:${A?}\n",
+		      no_environment, NULL, 0,
+		      "f:1:11: variable A is not set\n"
+		      "f:2:10: variable A is not set\n"
+		      "f:4:6: variable A is not set\n"
+		      "f:5:15: variable A is not set\n"
+		      "f:5:39: variable A is not set\n"
+		      "f:6:23: variable A is not set\n"
+		      "f:7:14: variable A is not set\n"
+		      "f:8:13: variable A is not set\n"
+		      "f:9:27: variable A is not set\n"
+		      "f:10:6: variable A is not set\n");
+}
+
 /* ---- command line ---- */
 
 static void test_overrides(void **state)
@@ -979,6 +1004,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_environment),
 		cmocka_unit_test(test_every_setting_has_a_variable),
 		cmocka_unit_test(test_environment_beats_interpolation),
+		cmocka_unit_test(test_a_missing_variable_is_one_fault),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_wrong_overrides),
 		cmocka_unit_test(test_faults_of_all_sources_come_together),
