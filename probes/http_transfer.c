@@ -252,7 +252,9 @@ static int on_close_socket(void *owner, curl_socket_t fd)
 /* ---- what libcurl delivers ---- */
 
 /* Called when the connection stands, TLS included, and before the request goes out. */
-static int on_established(void *owner, char *peer, char *own, int peer_port, int own_port)
+static int on_established(void *owner, char *peer, /* NOLINT(readability-non-const-parameter) */
+			  char *own,               /* NOLINT(readability-non-const-parameter) */
+			  int peer_port, int own_port)
 {
 	struct http_transfer *transfer = owner;
 
