@@ -11,6 +11,7 @@ import threading
 import time
 import unittest
 
+from bad_server import BadServer, stall
 from harness import (Agent, BINARY, TestCase, UnixConnection, clean_environment, free_port, port_open,
                      readyd, wait_until)
 
@@ -485,6 +486,41 @@ class Life(TestCase):
                             faults)
             self.assertEqual(agent.status()["service"], "two")
             self.assertEqual(agent.get("/ready")[0], 200)
+
+    def test_reloads_in_the_middle_of_runs_leak_nothing(self):
+        with BadServer(stall()) as silent:
+            targets = {"http": f"http://127.0.0.1:{silent.port}/",
+                       "tcp": f"tcp://127.0.0.1:{silent.port}",
+                       "redis": f"redis://127.0.0.1:{silent.port}",
+                       "postgres": f"postgres://u@127.0.0.1:{silent.port}/d",
+                       "exec": "exec:/bin/sleep 86400"}
+            probes = "".join(f"  {name}: {{target: '{target}', timeoutSeconds: 600"
+                             f"{', expect: never' if name == 'tcp' else ''}}}\n"
+                             for name, target in targets.items())
+            with Agent("") as agent:
+                before = agent.descriptors()
+                for count in range(1, 41):
+                    agent.config_path.write_text("readiness:\n" + probes if count % 2 else "")
+                    agent.signal(signal.SIGHUP)
+                    agent.wait_for(lambda a: a.status()["reloads"] == count)
+                    if count % 2:
+                        agent.wait_for(lambda a: a.status()["probesRunning"] == len(targets))
+                agent.wait_for(lambda a: a.descriptors() <= before)
+                children = pathlib.Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children")
+                wait_until(lambda: children.read_text() == "", "all children to be reaped")
+
+    def test_text_log_on_a_terminal(self):
+        master, terminal = os.openpty()
+        port = free_port()
+        process = subprocess.Popen([BINARY, "serve", "-o", f"listen=127.0.0.1:{port}", "-o",
+                                    "socket=none"], stderr=terminal, stdin=subprocess.DEVNULL,
+                                   env=clean_environment())
+        os.close(terminal)
+        wait_until(lambda: port_open(port), "the listener")
+        self.assertRegex(os.read(master, 4096).decode(), r"^\d\d:\d\d:\d\d\.\d{3} info +\w+ ")
+        process.terminate()
+        self.assertEqual(process.wait(20), 0)
+        os.close(master)
 
     def test_reload_never_blinks(self):
         with Agent(PASSING) as agent:
