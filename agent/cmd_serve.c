@@ -181,11 +181,12 @@ static void reload(struct serve *serve)
 	bool listeners_changed;
 
 	if (config)
-		listeners_changed = !same_listeners(&engine_config(serve->engine)->settings,
-						    &config->settings);
+		listeners_changed =
+			!same_listeners(&engine_config(serve->engine)->settings, &config->settings);
 	if (!config || engine_reload(serve->engine, config) < 0) {
-		struct log_field fields[] = {
-			log_text("message", "the running configuration is kept"), {0}};
+		struct log_field fields[] = {log_text("message",
+						      "the running configuration is kept"),
+					     {0}};
 
 		log_faults(&faults);
 		log_event(LOG_ERROR, "reload_failed", fields);
@@ -197,9 +198,9 @@ static void reload(struct serve *serve)
 	log_faults(&faults);
 	faults_free(&faults);
 	if (listeners_changed) {
-		struct log_field fields[] = {
-			log_text("message", "listen and socket change at the next start only"),
-			{0}};
+		struct log_field fields[] =
+			{log_text("message", "listen and socket change at the next start only"),
+			 {0}};
 
 		log_event(LOG_WARNING, "listen", fields);
 	}
@@ -217,15 +218,16 @@ static void on_hangup(void *owner, int signal_number)
 static void on_end_signal(void *owner, int signal_number)
 {
 	struct serve *serve = owner;
-	struct log_field fields[] = {
-		log_text("signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT"), {0}};
+	struct log_field fields[] = {log_text("signal",
+					      signal_number == SIGTERM ? "SIGTERM" : "SIGINT"),
+				     {0}};
 
 	log_event(LOG_INFO, "stopping", fields);
 	loop_stop(serve->loop);
 }
 
-/* Ten thousand probes need more descriptors than the usual soft limit; children get the old one back,
- * because some programs misbehave with a high one. */
+/* Ten thousand probes need more descriptors than the usual soft limit; children get the old one
+ * back, because some programs misbehave with a high one. */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -265,7 +267,8 @@ static int start(struct serve *serve, struct config *config, struct error *error
 	return serve->server ? 0 : -1;
 }
 
-/* Children of cancelled probes are dying; they are reaped as long as that is a matter of moments. */
+/* Children of cancelled probes are dying; they are reaped as long as that is a matter of moments.
+ */
 static void reap_children(struct serve *serve)
 {
 	int64_t end_us = clock_monotonic_us() + CHILDREN_END_US;

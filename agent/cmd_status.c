@@ -54,8 +54,10 @@ static int show(const char *socket_name, bool json, int64_t timeout_us)
 int cmd_status(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},	 {"json", no_argument, NULL, 'j'},
-		{"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"timeout", required_argument, NULL, 't'},
+		{"socket", required_argument, NULL, 's'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *socket_name = NULL;
@@ -78,8 +80,8 @@ int cmd_status(int argc, char **argv)
 		case 't':
 			timeout_us = parse_seconds(optarg);
 			if (timeout_us <= 0)
-				return usage_error("--timeout takes a time such as 2.5 or 500ms, not",
-						   optarg);
+				return usage_error(
+					"--timeout takes a time such as 2.5 or 500ms, not", optarg);
 			break;
 		case ':':
 			return usage_error("a value is missing after", argv[optind - 1]);

@@ -1,5 +1,5 @@
-/* The verbs. Each is one file cmd_VERB.c with one function; argv[0] is the verb, the result is the exit
- * status. */
+/* The verbs. Each is one file cmd_VERB.c with one function; argv[0] is the verb, the result is the
+ * exit status. */
 #ifndef READYD_AGENT_COMMAND_H
 #define READYD_AGENT_COMMAND_H
 

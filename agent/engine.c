@@ -374,8 +374,8 @@ static void remember(struct engine_probe *probe, struct probe_result *result)
 	struct past_run *past = &probe->history[probe->runs % HISTORY_LEN];
 
 	past->finished_wall_ms = result->finished_wall_ms;
-	past->duration_us = result->duration_us > UINT32_MAX ? UINT32_MAX
-							     : (uint32_t)result->duration_us;
+	past->duration_us =
+		result->duration_us > UINT32_MAX ? UINT32_MAX : (uint32_t)result->duration_us;
 	past->state = (uint8_t)result->state;
 	past->reason = (uint8_t)result->reason;
 	probe->runs++;
@@ -546,12 +546,14 @@ static void probe_destroy(struct engine_probe *probe)
  * nothing of the old ones but their `kept`. */
 static struct engine_probe **make_probes(struct engine *engine, const struct config *config)
 {
-	struct engine_probe **probes = calloc(config->probe_count + 1, sizeof(struct engine_probe *));
+	struct engine_probe **probes =
+		calloc(config->probe_count + 1, sizeof(struct engine_probe *));
 
 	for (size_t i = 0; probes && i < config->probe_count; i++) {
 		struct probe_config *wanted = config->probes[i];
-		struct engine_probe *old = (struct engine_probe *)(uintptr_t)engine_find(
-			engine, wanted->role, wanted->name);
+		struct engine_probe *old =
+			(struct engine_probe *)(uintptr_t)engine_find(engine, wanted->role,
+								      wanted->name);
 
 		if (old && old->config->identity == wanted->identity) {
 			old->kept = true;

@@ -1,5 +1,5 @@
-/* Keeps every probe running on its schedule and knows, at any moment and without looking further, what
- * /healthz, /ready and /startup answer. */
+/* Keeps every probe running on its schedule and knows, at any moment and without looking further,
+ * what /healthz, /ready and /startup answer. */
 #ifndef READYD_AGENT_ENGINE_H
 #define READYD_AGENT_ENGINE_H
 
@@ -18,7 +18,7 @@ enum { HISTORY_LEN = 16, LATENESS_BUCKETS = 32 };
 struct past_run {
 	int64_t finished_wall_ms;
 	uint32_t duration_us;
-	uint8_t state;	/* enum probe_state */
+	uint8_t state;  /* enum probe_state */
 	uint8_t reason; /* enum probe_reason */
 };
 
@@ -30,17 +30,17 @@ struct engine_probe {
 	struct health health;
 	struct probe_result result; /* the last one; valid when runs > 0 */
 	struct loop_timer timer;
-	int64_t due_us;	     /* when the next (or present) run was to start */
-	int64_t started_us;  /* when the present or last run started */
-	int64_t since_us;    /* when the standing last changed */
+	int64_t due_us;     /* when the next (or present) run was to start */
+	int64_t started_us; /* when the present or last run started */
+	int64_t since_us;   /* when the standing last changed */
 	int64_t since_wall_ms;
 	int64_t waiting_since_us; /* when it was first tried: for the back-off */
-	uint64_t number;	  /* its place in the spread */
+	uint64_t number;          /* its place in the spread */
 	uint64_t runs;
 	bool stale; /* the last result is older than it may be */
 	bool kept;  /* reload: goes on in the new configuration */
 	bool queued;
-	struct engine_probe *next_queued; /* due, but too many runs are under way */
+	struct engine_probe *next_queued;     /* due, but too many runs are under way */
 	struct past_run history[HISTORY_LEN]; /* a ring: run N is at N % HISTORY_LEN */
 };
 

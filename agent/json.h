@@ -13,20 +13,20 @@
 enum json_match {
 	JSON_MATCH,
 	JSON_DIFFERENT, /* the member has another value */
-	JSON_MISSING,	/* there is no such member */
-	JSON_INVALID,	/* the text is no JSON */
+	JSON_MISSING,   /* there is no such member */
+	JSON_INVALID,   /* the text is no JSON */
 };
 
-/* Compares one member of a JSON text. `path` is "status", "checks.db.status" or "items.0.name" (a number
- * is an index of an array), or a JSON Pointer (RFC 6901) when it begins with "/". A string is compared
- * with its text, a number by value, true, false and null by their words. What was found is written to
- * `found` (cut to fit, "" if nothing). */
+/* Compares one member of a JSON text. `path` is "status", "checks.db.status" or "items.0.name" (a
+ * number is an index of an array), or a JSON Pointer (RFC 6901) when it begins with "/". A string
+ * is compared with its text, a number by value, true, false and null by their words. What was found
+ * is written to `found` (cut to fit, "" if nothing). */
 enum json_match json_compare(const char *text, size_t len, const char *path, const char *expected,
 			     char *found, size_t found_size);
 
 /* ---- writing ----
- * Appends to a buffer, one value after the other; the writer places the commas. Texts need not be valid
- * UTF-8: bad bytes become U+FFFD. */
+ * Appends to a buffer, one value after the other; the writer places the commas. Texts need not be
+ * valid UTF-8: bad bytes become U+FFFD. */
 
 struct json_writer {
 	struct buffer *buffer;

@@ -11,10 +11,10 @@
 enum { LISTEN_SOCKETS_MAX = 16 };
 
 struct listen_socket {
-	int fd;		  /* non-blocking, close-on-exec */
+	int fd; /* non-blocking, close-on-exec */
 	bool is_unix;
 	char address[128]; /* as bound, for people: port 0 has become a number */
-	char path[108];	  /* of a socket in the file system, to be removed at the end; "" otherwise */
+	char path[108]; /* of a socket in the file system, to be removed at the end; "" otherwise */
 };
 
 /* Opens the sockets of one notation (":8086" is two, IPv4 and IPv6) and adds them to `sockets`, of

@@ -29,11 +29,13 @@ static struct {
 	struct loop_timer retry;
 } logger;
 
-static const char *const level_names[] = {
-	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARNING] = "warning", [LOG_ERROR] = "error"};
+static const char *const level_names[] = {[LOG_DEBUG] = "debug",
+					  [LOG_INFO] = "info",
+					  [LOG_WARNING] = "warning",
+					  [LOG_ERROR] = "error"};
 
-/* stderr is shared with others, so it must not be switched to non-blocking; asking before each small
- * write comes to the same. */
+/* stderr is shared with others, so it must not be switched to non-blocking; asking before each
+ * small write comes to the same. */
 static bool stderr_takes_more(void)
 {
 	struct pollfd descriptor = {.fd = STDERR_FILENO, .events = POLLOUT};

@@ -1,7 +1,7 @@
 /* Structured log events on stderr: one JSON object a line, or plain text on a terminal.
  *
- * Never blocks: what the reader of stderr does not take in time waits in a bounded queue; what does not
- * fit there is counted and the count is logged as soon as there is room. */
+ * Never blocks: what the reader of stderr does not take in time waits in a bounded queue; what does
+ * not fit there is counted and the count is logged as soon as there is room. */
 #ifndef READYD_AGENT_LOG_H
 #define READYD_AGENT_LOG_H
 
@@ -44,8 +44,8 @@ static inline struct log_field log_milliseconds(const char *name, int64_t micros
 void log_open(struct loop *loop, const char *service, const char *version, enum log_level minimum,
 	      bool json);
 
-/* Writes one event with its fields (ends with LOG_FIELD_END; NULL = none). Text fields that are NULL or
- * empty are left out. */
+/* Writes one event with its fields (ends with LOG_FIELD_END; NULL = none). Text fields that are
+ * NULL or empty are left out. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields);
 
 /* Gives what is queued a last, short chance (at most `wait_us`) and frees everything. */

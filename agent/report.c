@@ -117,8 +117,8 @@ void report_verbose(const struct engine *engine, const struct report_request *re
 {
 	struct verbose_context context = {request, buffer};
 	struct verdict verdict = verdict_of(engine, request);
-	size_t left_out = each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 1024,
-				     add_verbose, &context);
+	size_t left_out = each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 1024, add_verbose,
+				     &context);
 
 	if (left_out > 0)
 		buffer_format(buffer, "and %zu more\n", left_out);
@@ -164,8 +164,8 @@ static void add_to_line(const struct engine_probe *probe, void *context)
 	line->first = false;
 }
 
-void report_line(const struct engine *engine, enum endpoint endpoint, const char *what, bool details,
-		 struct buffer *buffer)
+void report_line(const struct engine *engine, enum endpoint endpoint, const char *what,
+		 bool details, struct buffer *buffer)
 {
 	struct report_request request = {.endpoint = endpoint, .details = details};
 	struct line_context context = {buffer, details, true};
@@ -174,11 +174,10 @@ void report_line(const struct engine *engine, enum endpoint endpoint, const char
 
 	buffer_format(buffer, "%s %s", verdict.ok ? "pass" : "fail", what);
 	if (!verdict.ok) {
-		if (verdict.hindrance == HINDRANCE_DRAINING ||
-		    verdict.hindrance == HINDRANCE_STALE)
+		if (verdict.hindrance == HINDRANCE_DRAINING || verdict.hindrance == HINDRANCE_STALE)
 			buffer_format(buffer, " %s", hindrance_text(verdict.hindrance));
-		left_out = each_probe(engine, &request, buffer, REPORT_LINE_MAX - 100,
-				      add_to_line, &context);
+		left_out = each_probe(engine, &request, buffer, REPORT_LINE_MAX - 100, add_to_line,
+				      &context);
 		if (left_out > 0 && !context.first && buffer->len >= REPORT_LINE_MAX - 100)
 			buffer_text(buffer, "; …");
 	}
@@ -189,7 +188,8 @@ void report_result_line(const char *name, const struct probe_result *result, boo
 			struct buffer *buffer)
 {
 	if (result->state == PROBE_PASS) {
-		buffer_format(buffer, "pass %s %.1f ms", name, (double)result->duration_us / 1000.0);
+		buffer_format(buffer, "pass %s %.1f ms", name,
+			      (double)result->duration_us / 1000.0);
 	} else {
 		buffer_format(buffer, "%s %s %s", probe_state_name(result->state), name,
 			      probe_reason_name(result->reason));
@@ -408,8 +408,7 @@ static const char *overall(const struct engine *engine, const struct report_requ
 		const struct engine_probe *probe = engine_probe_at(engine, i);
 
 		if (concerns(probe->config->role, request->endpoint) && probe->runs > 0 &&
-		    probe->result.state != PROBE_PASS &&
-		    !is_excluded(request, probe->config->name))
+		    probe->result.state != PROBE_PASS && !is_excluded(request, probe->config->name))
 			return "warn";
 	}
 	return "pass";
@@ -435,7 +434,8 @@ void report_json(const struct engine *engine, const struct report_request *reque
 	json_text(&json, "version", settings->version);
 	json_boolean(&json, "draining", engine_is_draining(engine));
 	json_array_begin(&json, "probes");
-	left_out = each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_json, &context);
+	left_out =
+		each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_json, &context);
 	json_array_end(&json);
 	if (left_out > 0)
 		json_integer(&json, "probesLeftOut", (int64_t)left_out);

@@ -1,5 +1,5 @@
-/* What is known, put into words: text, JSON and application/health+json, from the engine's state into a
- * bounded buffer. No I/O. */
+/* What is known, put into words: text, JSON and application/health+json, from the engine's state
+ * into a bounded buffer. No I/O. */
 #ifndef READYD_AGENT_REPORT_H
 #define READYD_AGENT_REPORT_H
 
@@ -38,13 +38,14 @@ void report_health_json(const struct engine *engine, const struct report_request
 			struct buffer *buffer);
 
 /* One line for `readyd check`: "pass WHAT" or "fail WHAT: the first probes that hinder it". */
-void report_line(const struct engine *engine, enum endpoint endpoint, const char *what, bool details,
-		 struct buffer *buffer);
+void report_line(const struct engine *engine, enum endpoint endpoint, const char *what,
+		 bool details, struct buffer *buffer);
 
 /* One line about one probe's present standing. */
 void report_probe_line(const struct engine_probe *probe, bool details, struct buffer *buffer);
 
-/* Everything as a table for a terminal, at most one line a probe; `colour` adds escape sequences. */
+/* Everything as a table for a terminal, at most one line a probe; `colour` adds escape sequences.
+ */
 void report_table(const struct engine *engine, bool details, bool colour, struct buffer *buffer);
 
 /* One result as text: "pass NAME 1.2 ms", "fail NAME REASON: sentence". */

@@ -9,7 +9,8 @@
 
 enum { MESSAGE_SIZE = 240, FREE_SLOTS_MAX = 256 };
 
-/* A run under way. Idle probes have none, so ten thousand probes cost memory only while they run. */
+/* A run under way. Idle probes have none, so ten thousand probes cost memory only while they run.
+ */
 struct run_slot {
 	struct probe_run run;
 	struct runner *runner;
@@ -133,8 +134,8 @@ static void on_deadline(struct loop_timer *timer)
 
 	probe_finish(&slot->run, PROBE_FAIL,
 		     slot->run.deadline_reason ? slot->run.deadline_reason : REASON_TIMEOUT,
-		     "no %s within %g s",
-		     slot->run.waiting_for ? slot->run.waiting_for : "answer", seconds);
+		     "no %s within %g s", slot->run.waiting_for ? slot->run.waiting_for : "answer",
+		     seconds);
 }
 
 /* Copies what the type pointed at, before stop() takes it away. */

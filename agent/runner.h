@@ -19,11 +19,11 @@ struct probe_result {
 	bool alive, ready;
 	int64_t duration_us;
 	int64_t phase_us[PHASE_COUNT]; /* -1 = does not apply */
-	int64_t finished_us;	       /* monotonic */
+	int64_t finished_us;           /* monotonic */
 	int64_t finished_wall_ms;      /* for people */
 	int64_t certificate_expires_s; /* 0 = none */
-	char *message;		       /* NULL when there is nothing to say */
-	char *output;		       /* NULL when there is none */
+	char *message;                 /* NULL when there is nothing to say */
+	char *output;                  /* NULL when there is none */
 	size_t output_len;
 	struct perfdata_list *perfdata; /* NULL when there is none */
 };
@@ -44,7 +44,7 @@ struct runner {
 	void *owner;
 
 	struct run_slot *slot; /* NULL = not running */
-	void *kept;	       /* the type's memory between runs */
+	void *kept;            /* the type's memory between runs */
 };
 
 /* Starts a run; the runner must be idle. When memory is lacking the run ends with

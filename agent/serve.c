@@ -20,7 +20,8 @@ enum {
 	CONNECTION_MEMORY = 8 * 1024,
 	EXCLUDED_MAX = 64,
 	SWEEP_US = 250 * 1000,
-	/* A connection that has just been accepted gets this long before it may have to make room. */
+	/* A connection that has just been accepted gets this long before it may have to make room.
+	 */
 	GRACE_US = 100 * 1000,
 	/* /status with more probes than this is sent in parts, made as the asker takes them. */
 	STATUS_WHOLE_MAX = 100,
@@ -159,8 +160,8 @@ static struct client *client_of(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
-/* Room for one more: whoever has been silent longest goes. Slow or silent clients can therefore fill the
- * table, but not keep it. */
+/* Room for one more: whoever has been silent longest goes. Slow or silent clients can therefore
+ * fill the table, but not keep it. */
 static bool make_room(struct server *server)
 {
 	static const enum client_state order[] = {CLIENT_FRESH, CLIENT_IDLE, CLIENT_BUSY};
@@ -268,7 +269,8 @@ static void expire(struct server *server, enum client_state state, int64_t allow
 		if (!oldest || now_us - oldest->since_us < allowed_us)
 			return;
 		client_hang_up(oldest);
-		/* The list of the busy holds those that are being hung up: one a sweep is enough. */
+		/* The list of the busy holds those that are being hung up: one a sweep is enough.
+		 */
 		if (state == CLIENT_BUSY)
 			return;
 	}
@@ -369,15 +371,16 @@ static void add_headers(struct MHD_Response *response, const char *content_type)
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
 
-/* A response that takes the buffer's memory; NULL when out of memory, the buffer is gone then too. */
+/* A response that takes the buffer's memory; NULL when out of memory, the buffer is gone then too.
+ */
 static struct MHD_Response *response_from(struct buffer *buffer, const char *content_type)
 {
 	struct MHD_Response *response;
 
 	if (!buffer->data)
 		return NULL;
-	response = MHD_create_response_from_buffer(buffer->len, buffer->data,
-						   MHD_RESPMEM_MUST_FREE);
+	response =
+		MHD_create_response_from_buffer(buffer->len, buffer->data, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		buffer_free(buffer);
 		return NULL;
@@ -426,8 +429,8 @@ static void forget_answers(struct server *server)
 	}
 }
 
-/* The bare answer of an endpoint: made once for each verdict, so that it costs the same however many
- * probes and askers there are. */
+/* The bare answer of an endpoint: made once for each verdict, so that it costs the same however
+ * many probes and askers there are. */
 static enum MHD_Result send_bare(struct server *server, struct MHD_Connection *connection,
 				 enum endpoint endpoint)
 {
@@ -486,8 +489,8 @@ static bool has_argument(struct MHD_Connection *connection, const char *name)
 
 static enum format wanted_format(struct MHD_Connection *connection)
 {
-	return negotiate(MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-						     MHD_HTTP_HEADER_ACCEPT));
+	return negotiate(
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 }
 
 static enum MHD_Result send_endpoint(struct server *server, const struct client *client,
@@ -530,8 +533,7 @@ static enum MHD_Result send_probe(struct server *server, const struct client *cl
 				  const struct engine_probe *probe)
 {
 	bool details = may_see_details(server, client);
-	unsigned status =
-		engine_probe_ok(probe) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+	unsigned status = engine_probe_ok(probe) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 	struct json_writer json;
 	struct buffer buffer;
 
@@ -548,7 +550,8 @@ static enum MHD_Result send_probe(struct server *server, const struct client *cl
 			     response_from(&buffer, content_types[FORMAT_JSON]));
 }
 
-/* /status in the making: which part comes next, and what of the present part is still to be sent. */
+/* /status in the making: which part comes next, and what of the present part is still to be sent.
+ */
 struct status_stream {
 	struct server *server;
 	struct json_writer json;
@@ -831,8 +834,9 @@ static int start_daemon(struct server *server, struct error *error)
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		/* make_room() keeps the configured limit; this one only must not be lower. */
-		MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN, MHD_OPTION_CONNECTION_TIMEOUT,
-		0U, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN,
+		MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+		MHD_OPTION_END);
 	if (!server->daemon)
 		return error_set(error, "the HTTP server does not start: %s", strerror(errno));
 	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);

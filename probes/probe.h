@@ -35,68 +35,86 @@ enum probe_state { PROBE_PASS, PROBE_WARN, PROBE_FAIL };
  * is alive although the run failed, and what it means. This is the one place where reasons are
  * listed; `readyd --help reasons` prints it. "Alive" answers "would a restart be wrong?": it picks
  * the verdict of a liveness probe, while readiness and startup go by pass or warn. */
-#define PROBE_REASONS(X)                                                                           \
-	X(REASON_OK, "ok", true, "the probe passed")                                               \
-	X(REASON_TIMEOUT, "timeout", false, "no complete answer before timeoutSeconds was over")   \
-	X(REASON_DNS_FAILURE, "dns_failure", false, "the host name could not be resolved")         \
-	X(REASON_CONNECT_REFUSED, "connect_refused", false, "nobody listens there")                \
-	X(REASON_CONNECT_TIMEOUT, "connect_timeout", false, "the connection was not accepted in time") \
-	X(REASON_UNREACHABLE, "unreachable", false, "there is no route to the address")            \
-	X(REASON_SOCKET_MISSING, "socket_missing", false, "there is no such unix socket")          \
-	X(REASON_PERMISSION, "permission_denied", false, "the system forbids it")                  \
-	X(REASON_NETWORK_ERROR, "network_error", false, "another error of the network")            \
-	X(REASON_CONNECTION_CLOSED, "connection_closed", false, "the peer closed the connection before it answered") \
-	X(REASON_CONNECTION_RESET, "connection_reset", false, "the peer reset the connection")     \
-	X(REASON_TLS_FAILED, "tls_failed", false, "the TLS handshake failed")                      \
-	X(REASON_TLS_UNTRUSTED, "tls_untrusted", false, "no trusted authority has signed the certificate") \
-	X(REASON_TLS_HOSTNAME, "tls_hostname", false, "the certificate is for another name")       \
-	X(REASON_TLS_EXPIRED, "tls_expired", false, "the certificate has expired")                 \
-	X(REASON_TLS_NOT_YET_VALID, "tls_not_yet_valid", false, "the certificate is not valid yet") \
-	X(REASON_TLS_EXPIRING, "tls_expiring", true, "the certificate expires soon")               \
-	X(REASON_TLS_UNAVAILABLE, "tls_unavailable", false, "this readyd was built without TLS")   \
-	X(REASON_PROTOCOL_ERROR, "protocol_error", false, "the answer is not the protocol that was expected") \
-	X(REASON_SLOW, "slow", true, "the answer was right but slower than allowed")               \
-	X(REASON_HTTP_STATUS, "http_status", false, "the status is not one of the accepted ones")  \
-	X(REASON_REDIRECT, "redirect", true, "a redirect to another host was not followed")        \
-	X(REASON_TOO_MANY_REDIRECTS, "too_many_redirects", false, "the redirects did not end")     \
-	X(REASON_HEADER_MISMATCH, "header_mismatch", false, "a response header is not as expected") \
-	X(REASON_BODY_MISMATCH, "body_mismatch", false, "the body or answer is not as expected")   \
-	X(REASON_JSON_MISMATCH, "json_mismatch", false, "a JSON member is not as expected")        \
-	X(REASON_BODY_TIMEOUT, "body_timeout", false, "the headers came, the whole body did not")  \
-	X(REASON_BODY_TRUNCATED, "body_truncated", false, "the body ended before its announced length") \
-	X(REASON_BODY_TOO_LARGE, "body_too_large", false, "the body is longer than readyd reads")  \
-	X(REASON_EXIT_CODE, "exit_code", false, "the command ended with a failing exit code")      \
-	X(REASON_EXIT_WARNING, "exit_warning", true, "the plugin ended with exit code 1, a warning") \
-	X(REASON_EXIT_UNKNOWN, "exit_unknown", false, "the plugin could not tell (exit code 3 or an undefined one)") \
-	X(REASON_SIGNAL, "signal", false, "the command was ended by a signal")                     \
-	X(REASON_CANNOT_START, "cannot_start", false, "the command could not be started")          \
-	X(REASON_REJECTING, "rejecting", true, "the server is starting up, shutting down or recovering") \
-	X(REASON_TOO_MANY_CONNECTIONS, "too_many_connections", true, "the server takes no more sessions") \
-	X(REASON_AUTH_FAILED, "auth_failed", true, "the server refused the user or the password")  \
-	X(REASON_UNKNOWN_DATABASE, "unknown_database", true, "there is no such database")          \
-	X(REASON_SERVER_ERROR, "server_error", true, "the server refused the session for another reason") \
-	X(REASON_WRONG_ROLE, "wrong_role", true, "the server has another role than the wanted one") \
-	X(REASON_REPLICATION_LAG, "replication_lag", true, "the standby is too far behind")        \
-	X(REASON_QUERY_FAILED, "query_failed", true, "the query failed")                           \
-	X(REASON_NO_ROWS, "no_rows", true, "the query returned no row")                            \
-	X(REASON_VALUE_MISMATCH, "value_mismatch", true, "the query returned another value")       \
-	X(REASON_LOADING, "loading", true, "Redis is loading its dataset")                         \
-	X(REASON_MASTER_DOWN, "master_down", true, "the replica has lost its master and refuses to serve") \
-	X(REASON_BUSY, "busy", false, "Redis is blocked by a script or function")                  \
-	X(REASON_NOAUTH, "noauth", false, "Redis wants a password and none was configured")        \
-	X(REASON_WRONGPASS, "wrongpass", false, "Redis refused the user or the password")          \
-	X(REASON_NOPERM, "noperm", false, "the Redis user lacks a permission")                     \
-	X(REASON_MISCONF, "misconf", false, "Redis cannot persist and refuses writes")             \
-	X(REASON_MAX_CLIENTS, "max_clients", false, "Redis takes no more clients")                 \
-	X(REASON_DENIED, "denied", false, "Redis is in protected mode")                            \
-	X(REASON_ERROR_REPLY, "error_reply", false, "Redis answered with another error")           \
-	X(REASON_REPLICA_LINK_DOWN, "replica_link_down", true, "the replica's link to its master is down") \
-	X(REASON_REPLICA_SYNCING, "replica_syncing", true, "the replica is still copying from its master") \
-	X(REASON_CLUSTER_DOWN, "cluster_down", true, "cluster_state is not ok")                    \
-	X(REASON_KEY_MISSING, "key_missing", true, "a key that must exist does not")               \
-	X(REASON_KEY_PRESENT, "key_present", true, "a key that must not exist does")               \
-	X(REASON_SECRET_UNAVAILABLE, "secret_unavailable", false, "a file with a password or token cannot be read") \
-	X(REASON_RESOURCES, "resources", false, "readyd itself lacks descriptors, processes or memory")
+#define PROBE_REASONS(X) \
+	X(REASON_OK, "ok", true, "the probe passed") \
+	X(REASON_TIMEOUT, "timeout", false, "no complete answer before timeoutSeconds was over") \
+	X(REASON_DNS_FAILURE, "dns_failure", false, "the host name could not be resolved") \
+	X(REASON_CONNECT_REFUSED, "connect_refused", false, "nobody listens there") \
+	X(REASON_CONNECT_TIMEOUT, "connect_timeout", false, \
+	  "the connection was not accepted in time") \
+	X(REASON_UNREACHABLE, "unreachable", false, "there is no route to the address") \
+	X(REASON_SOCKET_MISSING, "socket_missing", false, "there is no such unix socket") \
+	X(REASON_PERMISSION, "permission_denied", false, "the system forbids it") \
+	X(REASON_NETWORK_ERROR, "network_error", false, "another error of the network") \
+	X(REASON_CONNECTION_CLOSED, "connection_closed", false, \
+	  "the peer closed the connection before it answered") \
+	X(REASON_CONNECTION_RESET, "connection_reset", false, "the peer reset the connection") \
+	X(REASON_TLS_FAILED, "tls_failed", false, "the TLS handshake failed") \
+	X(REASON_TLS_UNTRUSTED, "tls_untrusted", false, \
+	  "no trusted authority has signed the certificate") \
+	X(REASON_TLS_HOSTNAME, "tls_hostname", false, "the certificate is for another name") \
+	X(REASON_TLS_EXPIRED, "tls_expired", false, "the certificate has expired") \
+	X(REASON_TLS_NOT_YET_VALID, "tls_not_yet_valid", false, \
+	  "the certificate is not valid yet") \
+	X(REASON_TLS_EXPIRING, "tls_expiring", true, "the certificate expires soon") \
+	X(REASON_TLS_UNAVAILABLE, "tls_unavailable", false, "this readyd was built without TLS") \
+	X(REASON_PROTOCOL_ERROR, "protocol_error", false, \
+	  "the answer is not the protocol that was expected") \
+	X(REASON_SLOW, "slow", true, "the answer was right but slower than allowed") \
+	X(REASON_HTTP_STATUS, "http_status", false, "the status is not one of the accepted ones") \
+	X(REASON_REDIRECT, "redirect", true, "a redirect to another host was not followed") \
+	X(REASON_TOO_MANY_REDIRECTS, "too_many_redirects", false, "the redirects did not end") \
+	X(REASON_HEADER_MISMATCH, "header_mismatch", false, \
+	  "a response header is not as expected") \
+	X(REASON_BODY_MISMATCH, "body_mismatch", false, "the body or answer is not as expected") \
+	X(REASON_JSON_MISMATCH, "json_mismatch", false, "a JSON member is not as expected") \
+	X(REASON_BODY_TIMEOUT, "body_timeout", false, "the headers came, the whole body did not") \
+	X(REASON_BODY_TRUNCATED, "body_truncated", false, \
+	  "the body ended before its announced length") \
+	X(REASON_BODY_TOO_LARGE, "body_too_large", false, "the body is longer than readyd reads") \
+	X(REASON_EXIT_CODE, "exit_code", false, "the command ended with a failing exit code") \
+	X(REASON_EXIT_WARNING, "exit_warning", true, \
+	  "the plugin ended with exit code 1, a warning") \
+	X(REASON_EXIT_UNKNOWN, "exit_unknown", false, \
+	  "the plugin could not tell (exit code 3 or an undefined one)") \
+	X(REASON_SIGNAL, "signal", false, "the command was ended by a signal") \
+	X(REASON_CANNOT_START, "cannot_start", false, "the command could not be started") \
+	X(REASON_REJECTING, "rejecting", true, \
+	  "the server is starting up, shutting down or recovering") \
+	X(REASON_TOO_MANY_CONNECTIONS, "too_many_connections", true, \
+	  "the server takes no more sessions") \
+	X(REASON_AUTH_FAILED, "auth_failed", true, "the server refused the user or the password") \
+	X(REASON_UNKNOWN_DATABASE, "unknown_database", true, "there is no such database") \
+	X(REASON_SERVER_ERROR, "server_error", true, \
+	  "the server refused the session for another reason") \
+	X(REASON_WRONG_ROLE, "wrong_role", true, \
+	  "the server has another role than the wanted one") \
+	X(REASON_REPLICATION_LAG, "replication_lag", true, "the standby is too far behind") \
+	X(REASON_QUERY_FAILED, "query_failed", true, "the query failed") \
+	X(REASON_NO_ROWS, "no_rows", true, "the query returned no row") \
+	X(REASON_VALUE_MISMATCH, "value_mismatch", true, "the query returned another value") \
+	X(REASON_LOADING, "loading", true, "Redis is loading its dataset") \
+	X(REASON_MASTER_DOWN, "master_down", true, \
+	  "the replica has lost its master and refuses to serve") \
+	X(REASON_BUSY, "busy", false, "Redis is blocked by a script or function") \
+	X(REASON_NOAUTH, "noauth", false, "Redis wants a password and none was configured") \
+	X(REASON_WRONGPASS, "wrongpass", false, "Redis refused the user or the password") \
+	X(REASON_NOPERM, "noperm", false, "the Redis user lacks a permission") \
+	X(REASON_MISCONF, "misconf", false, "Redis cannot persist and refuses writes") \
+	X(REASON_MAX_CLIENTS, "max_clients", false, "Redis takes no more clients") \
+	X(REASON_DENIED, "denied", false, "Redis is in protected mode") \
+	X(REASON_ERROR_REPLY, "error_reply", false, "Redis answered with another error") \
+	X(REASON_REPLICA_LINK_DOWN, "replica_link_down", true, \
+	  "the replica's link to its master is down") \
+	X(REASON_REPLICA_SYNCING, "replica_syncing", true, \
+	  "the replica is still copying from its master") \
+	X(REASON_CLUSTER_DOWN, "cluster_down", true, "cluster_state is not ok") \
+	X(REASON_KEY_MISSING, "key_missing", true, "a key that must exist does not") \
+	X(REASON_KEY_PRESENT, "key_present", true, "a key that must not exist does") \
+	X(REASON_SECRET_UNAVAILABLE, "secret_unavailable", false, \
+	  "a file with a password or token cannot be read") \
+	X(REASON_RESOURCES, "resources", false, \
+	  "readyd itself lacks descriptors, processes or memory")
 
 #define PROBE_REASON_SYMBOL(symbol, name, alive, meaning) symbol,
 enum probe_reason { PROBE_REASONS(PROBE_REASON_SYMBOL) PROBE_REASON_COUNT };
@@ -151,9 +169,9 @@ struct probe_env {
 /* One run, as the type sees it. */
 struct probe_run {
 	const struct probe_env *env;
-	const void *conf;    /* this type's settings, complete and checked; read-only */
-	void *state;	     /* state_size bytes, zeroed before each start() */
-	void *kept;	     /* kept_size bytes, zeroed once, the same for every run of this probe */
+	const void *conf; /* this type's settings, complete and checked; read-only */
+	void *state;      /* state_size bytes, zeroed before each start() */
+	void *kept;       /* kept_size bytes, zeroed once, the same for every run of this probe */
 	int64_t deadline_us; /* on the clock of loop_now_us() */
 
 	/* What a type may tell besides the reason; all of it optional. Pointers must stay valid
@@ -161,7 +179,7 @@ struct probe_run {
 	bool alive; /* set as soon as the peer has shown life, so that even a later failure or
 		     * the deadline counts as alive */
 	int64_t phase_us[PHASE_COUNT]; /* -1 = has not happened; see probe_phase_end() */
-	const char *output;	       /* what a command printed */
+	const char *output;            /* what a command printed */
 	size_t output_len;
 	const struct perfdata_list *perfdata;
 	int64_t certificate_expires_s; /* Unix time when the peer's certificate ends; 0 = none */
@@ -171,20 +189,20 @@ struct probe_run {
 	const char *waiting_for;
 
 	int64_t phase_started_us; /* the runner's and probe_phase_end()'s own */
-	void *runner_data;	  /* the runner's own */
+	void *runner_data;        /* the runner's own */
 };
 
 /* A probe type. Unused hooks are NULL. */
 struct probe_type {
-	const char *name;	     /* the key in the configuration: "http" */
+	const char *name;            /* the key in the configuration: "http" */
 	const char *kubernetes_name; /* the key in a pod spec: "httpGet"; may be NULL */
 	const char *const *schemes;  /* of target URLs: {"http", "https", NULL} */
-	const char *component;	     /* in application/health+json: "datastore", "system"; NULL =
+	const char *component;       /* in application/health+json: "datastore", "system"; NULL =
 				      * "component" */
-	const char *summary;	     /* one line for --help */
-	const char *example;	     /* a target URL for --help */
+	const char *summary;         /* one line for --help */
+	const char *example;         /* a target URL for --help */
 	const struct field *fields;  /* the settings, ends with .name == NULL */
-	size_t conf_size;	     /* of the structure that `fields` describes */
+	size_t conf_size;            /* of the structure that `fields` describes */
 	size_t state_size;
 	size_t kept_size;
 

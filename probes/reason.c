@@ -29,8 +29,8 @@ bool probe_reason_alive(enum probe_reason reason)
 
 const char *probe_state_name(enum probe_state state)
 {
-	static const char *const names[] = {
-		[PROBE_PASS] = "pass", [PROBE_WARN] = "warn", [PROBE_FAIL] = "fail"};
+	static const char *const names[] =
+		{[PROBE_PASS] = "pass", [PROBE_WARN] = "warn", [PROBE_FAIL] = "fail"};
 
 	return names[state];
 }
