@@ -188,10 +188,9 @@ def definitions(tables):
                            "pattern": "^ *[1-5][0-9]{2}(-[1-5][0-9]{2})? *"
                                       "(, *[1-5][0-9]{2}(-[1-5][0-9]{2})? *)*$"},
                           reference("variable")]}
-    common = [field for field in tables["probe"]]
     return {
         "variable": {"type": "string", "pattern": r"\$",
-                     "description": "${VAR}, ${VAR:-default}, ${VAR:?message}; $$ is a dollar sign"},
+                     "description": "${VAR}, ${VAR:-default}, ${VAR:?message}; $$ is a dollar"},
         "text": {"type": [*scalar, "null"]},
         "texts": {"anyOf": [{"type": [*scalar, "null"]},
                             {"type": "array", "items": {"type": scalar}}]},
@@ -200,7 +199,7 @@ def definitions(tables):
         "pairs": one_of({"type": "object", "additionalProperties": {"type": [*scalar, "null"]}},
                         {"type": "array", "items": {"anyOf": [item, line]}}, line),
         "statuses": {"anyOf": [statuses, {"type": "array", "items": statuses}, {"type": "null"}]},
-        "common": {"type": "object", "properties": field_schemas(common)},
+        "common": {"type": "object", "properties": field_schemas(tables["probe"])},
         **{probe_type["name"]: settings_schema(probe_type["fields"])
            for probe_type in tables["types"]},
         "probe": probe_schema(tables),
@@ -246,7 +245,7 @@ def top_level(tables):
 
 def build(tables):
     """The schema as a dictionary."""
-    both = [{"not": {"required": [role, role + "Probe"],
+    both = [{"not": {"type": "object", "required": [role, role + "Probe"],
                      "properties": {role: {"type": "object", "required": ["app"]},
                                     role + "Probe": {"not": {"type": "null"}}}}}
             for role in ROLES]
