@@ -24,6 +24,7 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 # HEADERS with ":status: 200" (8 of the static table), not the end of the stream
 HEADERS_200 = b"\0\0\1\1\4\0\0\0\1\x88"
 DATA = b"\0\0\4\0\0\0\0\0\1half"
+DATA_OK = b"\0\0\2\0\1\0\0\0\1ok"
 RESET_STREAM = b"\0\0\4\3\0\0\0\0\1\0\0\0\2"
 REFUSE_STREAM = b"\0\0\4\3\0\0\0\0\1\0\0\0\7"
 
@@ -349,15 +350,22 @@ class Leaks(harness.TestCase):
             "tls": ([REQUEST, GOOD, wait_close()], context),
             "tls-open": ([REQUEST, GOOD, stall()], context),
             "tls-silent": ([receive(), stall()], None),
+            "tls-flood": ([REQUEST, GOOD, flood()], context),
+            "h2": ([REQUEST, send(SETTINGS + HEADERS_200 + DATA_OK), stall()], None),
+            "h2-hanging": ([REQUEST, send(SETTINGS + HEADERS_200 + DATA), stall()], None),
+            "h2-refused": ([REQUEST, send(SETTINGS + REFUSE_STREAM), stall()], None),
         }
         config = "readiness:\n"
         for name, (steps, tls) in kinds.items():
             server = BadServer(*steps, tls=tls)
             self.addCleanup(server.close)
             scheme = "https" if "tls" in name else "http"
+            version = "2" if "h2" in name else "1.1"
+            hangs = "hanging" in name or "silent" in name
             config += (f"  {name}:\n    http: {{ url: '{scheme}://127.0.0.1:{server.port}/', body: ok, "
-                       f"caFile: {certificates.ca} }}\n"
-                       "    periodSeconds: 0.02\n    timeoutSeconds: 0.1\n")
+                       f"caFile: {certificates.ca}, httpVersion: '{version}' }}\n"
+                       "    periodSeconds: 0.02\n"
+                       f"    timeoutSeconds: {0.2 if hangs else 5}\n")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
@@ -376,14 +384,16 @@ class Leaks(harness.TestCase):
             memory = memory_kib()
             runs(30, 2500)
             self.assertLess(memory_kib() - memory, 1024)
-            for name in kinds:
-                reason = agent.probe(name)["reason"]
-                expected = {"good": "ok", "tls": "ok", "tls-open": "ok", "long": "body_too_large",
-                            "closed": "connection_closed", "reset": "connection_reset",
-                            "hanging": "body_timeout", "silent": "timeout", "tls-silent": "timeout",
-                            "truncated": "body_truncated", "endless": "body_too_large",
-                            "redirect": "too_many_redirects", "nonsense": "protocol_error"}[name]
-                self.assertEqual(reason, expected, name)
+            expected = {"good": "ok", "tls": "ok", "tls-open": "ok", "tls-flood": "ok", "h2": "ok",
+                        "closed": "connection_closed", "reset": "connection_reset",
+                        "hanging": "body_timeout", "h2-hanging": "body_timeout",
+                        "silent": "timeout", "tls-silent": "timeout",
+                        "truncated": "body_truncated", "long": "body_too_large",
+                        "endless": "body_too_large", "redirect": "too_many_redirects",
+                        "nonsense": "protocol_error", "h2-refused": "protocol_error"}
+            self.assertEqual(expected.keys(), kinds.keys())
+            agent.wait_for(lambda agent: expected == {probe["name"]: probe["reason"]
+                                                      for probe in agent.status()["probes"]})
             # epoll, signals, listeners and the admin socket: no more than the probes themselves
             self.assertLess(agent.descriptors(), 12 + 2 * len(kinds))
 
