@@ -30,8 +30,6 @@ enum {
 	CHILDREN_END_US = 300 * 1000,
 };
 
-extern char **environ;
-
 struct serve {
 	const char *config_path; /* NULL = no file */
 	struct override overrides[OVERRIDES_MAX];

@@ -93,24 +93,24 @@ static int open_unix(const char *path, bool private_to_user, struct listen_socke
 
 static void describe(struct listen_socket *listener)
 {
-	struct sockaddr_storage bound;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} bound = {.ipv6 = {0}};
 	socklen_t len = sizeof(bound);
 	char host[INET6_ADDRSTRLEN] = "";
 
-	if (getsockname(listener->fd, (struct sockaddr *)&bound, &len) < 0)
+	if (getsockname(listener->fd, &bound.any, &len) < 0)
 		return;
-	if (bound.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *address = (const struct sockaddr_in6 *)&bound;
-
-		inet_ntop(AF_INET6, &address->sin6_addr, host, sizeof(host));
+	if (bound.any.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &bound.ipv6.sin6_addr, host, sizeof(host));
 		snprintf(listener->address, sizeof(listener->address), "[%s]:%d", host,
-			 ntohs(address->sin6_port));
+			 ntohs(bound.ipv6.sin6_port));
 	} else {
-		const struct sockaddr_in *address = (const struct sockaddr_in *)&bound;
-
-		inet_ntop(AF_INET, &address->sin_addr, host, sizeof(host));
+		inet_ntop(AF_INET, &bound.ipv4.sin_addr, host, sizeof(host));
 		snprintf(listener->address, sizeof(listener->address), "%s:%d", host,
-			 ntohs(address->sin_port));
+			 ntohs(bound.ipv4.sin_port));
 	}
 }
 
@@ -202,7 +202,7 @@ int listen_open(const char *notation, bool private_to_user, struct listen_socket
 	ret_note->text[0] = '\0';
 	if (strncmp(notation, "unix:", 5) == 0)
 		return open_unix(notation + 5, private_to_user, sockets, count, error);
-	if (split_notation(notation, &host, &port, error) < 0)
+	if (split_notation(notation, &host, &port, error) < 0 || !host)
 		return -1;
 	if (host[0] == '\0' || strcmp(host, "*") == 0) {
 		result = open_ipv4(ipv4, port, notation, sockets, count, error);

@@ -130,7 +130,8 @@ static void on_deadline(struct loop_timer *timer)
 {
 	struct run_slot *slot = timer->owner;
 	/* In whole milliseconds, or what is left of a budget reads like "0.299981 s". */
-	double seconds = (double)((slot->runner->config->timeout_us + 500) / 1000) / 1e3;
+	int64_t timeout_ms = (slot->runner->config->timeout_us + 500) / 1000;
+	double seconds = (double)timeout_ms / 1e3;
 
 	probe_finish(&slot->run, PROBE_FAIL,
 		     slot->run.deadline_reason ? slot->run.deadline_reason : REASON_TIMEOUT,

@@ -242,7 +242,7 @@ static void on_accept(struct loop_io *io, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		struct sockaddr_storage peer;
+		struct sockaddr_storage peer = {0};
 		socklen_t len = sizeof(peer);
 		int fd, on = 1;
 
