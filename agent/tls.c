@@ -53,6 +53,7 @@ struct verification {
 static struct tls_context *contexts; /* all there are, to be shared */
 static int verification_index = -1;
 static int peer_index = -1;
+static void **caught_ssl; /* where the next SSL is to be put, see tls_catch() */
 
 /* ---- the library ---- */
 
@@ -68,6 +69,21 @@ void __wrap_OPENSSL_cpuid_setup(void)
 {
 }
 #endif
+
+/* Called by OpenSSL for each new SSL, which has its reference count by then and nothing else. */
+static void catch_ssl(void *ssl, void *verification, CRYPTO_EX_DATA *data, int index, long argument,
+		      void *pointer)
+{
+	(void)verification;
+	(void)data;
+	(void)index;
+	(void)argument;
+	(void)pointer;
+	if (!caught_ssl)
+		return;
+	SSL_free(*caught_ssl);
+	*caught_ssl = SSL_up_ref(ssl) ? ssl : NULL;
+}
 
 static void free_verification(void *ssl, void *verification, CRYPTO_EX_DATA *data, int index,
 			      long argument, void *pointer)
@@ -92,7 +108,7 @@ void tls_library_prepare(void)
 #endif
 	/* A stray openssl.cnf of the image must not change what readyd does. */
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-	verification_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_verification);
+	verification_index = SSL_get_ex_new_index(0, NULL, catch_ssl, NULL, free_verification);
 	peer_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
@@ -812,11 +828,9 @@ enum tls_outcome tls_outcome_of_error_code(unsigned long code, struct error *err
 	return broken_protocol(code, "the TLS handshake", error);
 }
 
-void *tls_hold(void *ssl)
+void tls_catch(void **ret_ssl)
 {
-	if (ssl)
-		SSL_up_ref(ssl);
-	return ssl;
+	caught_ssl = ret_ssl;
 }
 
 void tls_release(void *ssl)

@@ -144,11 +144,13 @@ enum probe_reason tls_reason(enum tls_outcome outcome);
  * TLS_UNTRUSTED, TLS_HOSTNAME, TLS_EXPIRED, TLS_NOT_YET_VALID, with a sentence. */
 enum tls_outcome tls_verify_outcome(void *ssl, struct error *error);
 
-/* Keeps an SSL * of another library alive, and returns it (NULL for NULL), so that it can still be
- * asked about the verification after a failed handshake for which the library has freed it. */
-void *tls_hold(void *ssl);
+/* From now on the newest SSL * that a library makes is put into *ret_ssl and kept alive, so that it
+ * can be asked about the verification even if the library frees it at once on a failed handshake.
+ * Until tls_catch(NULL). What is in *ret_ssl before is released; the owner releases what is in it
+ * in the end. */
+void tls_catch(void **ret_ssl);
 
-/* Gives up what tls_hold() returned; harmless on NULL. */
+/* Gives up what tls_catch() has kept; harmless on NULL. */
 void tls_release(void *ssl);
 
 /* What tls_verify_outcome() says, for a bare X509_V_ERR_ code, as other libraries report it. */

@@ -133,9 +133,9 @@ const char *tls_library_version(void)
 	return NULL;
 }
 
-void *tls_hold(void *ssl)
+void tls_catch(void **ret_ssl)
 {
-	return ssl;
+	(void)ret_ssl;
 }
 
 void tls_release(void *ssl)

@@ -558,7 +558,7 @@ static void on_limit(struct loop_timer *timer)
 {
 	struct postgres_run *postgres = timer->owner;
 	struct postgres_failure failure = {POSTGRES_LOST, REASON_TIMEOUT, ""};
-	double seconds = seconds_taken(postgres);
+	double seconds = (double)(timer->at_us + 1 - postgres->started_us) / 1e6;
 
 	switch (postgres->step) {
 	case STEP_RESOLVE:
@@ -644,7 +644,7 @@ static void postgres_start(struct probe_run *run)
 
 	postgres->run = run;
 	postgres->conf = run->conf;
-	postgres->started_us = clock_monotonic_us();
+	postgres->started_us = loop_now_us(run->env->loop);
 	postgres->limit.owner = postgres;
 	postgres->limit.on_expire = on_limit;
 	postgres->session.run = run;

@@ -140,6 +140,8 @@ static int add_service(struct postgres_parameters **parameters, struct error *er
 		postgres_parameters_free(merged);
 		return error_set(error, "%s", sentence);
 	}
+	free(option_of(merged, keyword)->val);
+	option_of(merged, keyword)->val = NULL;
 	postgres_parameters_free(*parameters);
 	*parameters = merged;
 	return 0;
@@ -265,8 +267,6 @@ static void note_progress(struct postgres_session *session, ConnStatusType befor
 		session->connected = true;
 		probe_phase_end(run, PHASE_CONNECT);
 	}
-	if (after == CONNECTION_SSL_STARTUP && !session->ssl)
-		session->ssl = tls_hold(PQsslStruct(conn, "OpenSSL"));
 	if (before == CONNECTION_SSL_STARTUP && after == CONNECTION_MADE && PQsslInUse(conn)) {
 		probe_phase_end(run, PHASE_TLS);
 		run->certificate_expires_s = tls_peer_expiry(session->ssl);
@@ -406,7 +406,9 @@ static void on_connecting(struct loop_io *io, unsigned events)
 
 	if (events & LOOP_READ && before != CONNECTION_STARTED)
 		look_at_input(session);
+	tls_catch(&session->ssl);
 	wants = PQconnectPoll(conn);
+	tls_catch(NULL);
 	/* It may have closed its socket and opened another one, which nobody else has done since.
 	 */
 	if (wants == PGRES_POLLING_READING || wants == PGRES_POLLING_WRITING)
@@ -525,41 +527,56 @@ bool postgres_session_role(const struct postgres_session *session, bool *ret_sta
 
 /* ---- queries ---- */
 
+static const char answer_too_large[] = "the answer is larger than 1 MiB";
+
 static void fail_lost(struct postgres_session *session)
 {
-	struct postgres_failure failure;
+	struct postgres_failure *failure = &session->failure;
 
 	session->query_open = false;
-	if (session->peer_errno != 0)
-		set_failure(&failure, POSTGRES_LOST, probe_reason_from_errno(session->peer_errno),
+	/* Before it closes a session a server says why. */
+	if (session->has_failed)
+		failure->kind = POSTGRES_LOST;
+	else if (session->peer_errno != 0)
+		set_failure(failure, POSTGRES_LOST, probe_reason_from_errno(session->peer_errno),
 			    "the connection broke during a query: %s",
 			    strerror(session->peer_errno));
 	else
-		set_failure(&failure, POSTGRES_LOST, REASON_CONNECTION_CLOSED,
+		set_failure(failure, POSTGRES_LOST, REASON_CONNECTION_CLOSED,
 			    "the server closed the connection during a query");
-	session->on_failed(session, &failure);
+	session->on_failed(session, failure);
 }
 
-static void fail_query(struct postgres_session *session, const PGresult *result)
+/* Gives up an answer of which we want no more. */
+static void fail_unwanted(struct postgres_session *session, const char *sentence)
+{
+	set_failure(&session->failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED, "%s", sentence);
+	session->on_failed(session, &session->failure);
+}
+
+/* Remembers the first error, which is reported once the whole answer has been read. Returns false
+ * when there is no more to read. */
+static bool take_error(struct postgres_session *session, const PGresult *result)
 {
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	struct postgres_failure failure;
+	enum probe_reason reason = REASON_QUERY_FAILED;
 	char sentence[160];
 
 	/* Words without a code are libpq's own, about the connection. */
 	if (!sqlstate) {
 		fail_lost(session);
-		return;
+		return false;
 	}
-	postgres_sentence(message ? message : "the query failed", sentence, sizeof(sentence));
+	if (session->has_failed)
+		return true;
+	session->has_failed = true;
 	if (postgres_reason_of_sqlstate(sqlstate) == REASON_REJECTING)
-		set_failure(&failure, POSTGRES_LOST, REASON_REJECTING, "%s (SQLSTATE %s)", sentence,
-			    sqlstate);
-	else
-		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
-			    "%s (SQLSTATE %s)", sentence, sqlstate);
-	session->on_failed(session, &failure);
+		reason = REASON_REJECTING;
+	postgres_sentence(message ? message : "the query failed", sentence, sizeof(sentence));
+	set_failure(&session->failure, POSTGRES_QUERY_FAILED, reason, "%s (SQLSTATE %s)", sentence,
+		    sqlstate);
+	return true;
 }
 
 /* The value of a column of the only row, NULL for null and when there is none. */
@@ -573,10 +590,10 @@ static const char *column(const PGresult *result, int index)
 /* Takes one result of an answer. Returns false when the callbacks have been told the end. */
 static bool take_result(struct postgres_session *session, const PGresult *result)
 {
-	struct postgres_failure failure;
-
 	switch (PQresultStatus(result)) {
 	case PGRES_SINGLE_TUPLE:
+		if (PQresultMemorySize(result) > ANSWER_SIZE_MAX)
+			break;
 		if (session->row_count++ == 0)
 			session->on_row(session, column(result, 0), column(result, 1));
 		if (session->row_count < ROWS_MAX)
@@ -590,29 +607,25 @@ static bool take_result(struct postgres_session *session, const PGresult *result
 	case PGRES_COPY_IN:
 	case PGRES_COPY_OUT:
 	case PGRES_COPY_BOTH:
-		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
-			    "the query is a COPY, which returns no rows");
-		session->on_failed(session, &failure);
+		fail_unwanted(session, "the query is a COPY, which returns no rows");
 		return false;
 	default:
-		fail_query(session, result);
-		return false;
+		return take_error(session, result);
 	}
+	fail_unwanted(session, answer_too_large);
+	return false;
 }
 
 static void on_query(struct loop_io *io, unsigned events)
 {
 	struct postgres_session *session = io->owner;
-	struct postgres_failure failure;
 	PGconn *conn = session->conn;
 	bool unsent;
 
 	if (events & LOOP_READ)
 		look_at_input(session);
 	if (session->received > ANSWER_SIZE_MAX) {
-		set_failure(&failure, POSTGRES_QUERY_FAILED, REASON_QUERY_FAILED,
-			    "the answer is larger than 1 MiB");
-		session->on_failed(session, &failure);
+		fail_unwanted(session, answer_too_large);
 		return;
 	}
 	if (!PQconsumeInput(conn)) {
@@ -626,7 +639,10 @@ static void on_query(struct loop_io *io, unsigned events)
 
 		if (!result) {
 			session->query_open = false;
-			session->on_answer(session);
+			if (session->has_failed)
+				session->on_failed(session, &session->failure);
+			else
+				session->on_answer(session);
 			return;
 		}
 		more = take_result(session, result);
@@ -650,11 +666,13 @@ void postgres_session_query(struct postgres_session *session, const char *query,
 		buffer_format(&text, "SET LOCAL statement_timeout = %lld; %s", (long long)limit_ms,
 			      query);
 	session->row_count = session->received = 0;
+	session->has_failed = false;
 	session->peer_closed = false;
 	session->peer_errno = 0;
 	session->io.owner = session;
 	session->io.on_ready = on_query;
 	session->query_open = PQsendQuery(conn, text.data ? text.data : "") == 1;
+	session->cancellable = query != NULL;
 	buffer_free(&text);
 	/* A row at a time, so that a large answer is never held as a whole. */
 	PQsetSingleRowMode(conn);
@@ -763,7 +781,7 @@ void postgres_session_close(struct postgres_session *session)
 {
 	if (!session->conn)
 		return;
-	if (session->query_open && PQstatus(session->conn) == CONNECTION_OK)
+	if (session->query_open && session->cancellable && PQstatus(session->conn) == CONNECTION_OK)
 		cancel_query(session->run->env->loop, session->conn);
 	session->query_open = false;
 	loop_io_clear(session->run->env->loop, &session->io);

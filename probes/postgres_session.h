@@ -72,11 +72,14 @@ struct postgres_session {
 	struct pg_conn *conn; /* NULL = closed */
 	struct loop_io io;
 	bool answered;
-	bool query_open; /* the server has been sent a query and is not done with it */
+	bool query_open;  /* the server has been sent a query and is not done with it */
+	bool cancellable; /* it is more than a sign of life */
 	bool peer_closed;
 	int peer_errno;
 	size_t received, row_count;
-	void *ssl; /* kept alive during the handshake, for libpq frees its own on a failure */
+	bool has_failed; /* the query under way */
+	struct postgres_failure failure;
+	void *ssl; /* kept alive during the handshake, for libpq frees it on a failure */
 };
 
 /* Where a session is to be opened. */

@@ -11,6 +11,8 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 
@@ -171,9 +173,7 @@ class Server:
         for source, name in ((certificate, "server.crt"), (key, "server.key")):
             shutil.copyfile(source, self.data / name)
             (self.data / name).chmod(0o600)
-            user = server_user()
-            if user:
-                os.chown(self.data / name, user.pw_uid, user.pw_gid)
+            os.chown(self.data / name, *self.owner())
         self.settings.update(ssl="on")
         self.write_settings()
 
@@ -228,12 +228,10 @@ class Server:
         return int(self.sql("select count(*) from pg_stat_activity "
                             f"where application_name = '{application}'"))
 
-    def signal_all(self, number):
-        """To the server and all its processes, children first."""
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for pid in children.read_text().split():
-            os.kill(int(pid), number)
-        os.kill(self.process.pid, number)
+    def owner(self):
+        """(user, group) of its files."""
+        status = os.stat(self.data)
+        return status.st_uid, status.st_gid
 
     def freeze(self):
         """From now on the kernel accepts connections and nobody answers."""
@@ -249,6 +247,10 @@ class Server:
         if wait:
             self.process.wait(harness.PATIENCE_SECONDS)
 
+    def restart(self):
+        self.shut_down()
+        self.start()
+
     def destroy(self):
         """Ends it at once and removes its files."""
         if self.process and self.process.poll() is None:
@@ -260,3 +262,48 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+# ---- the protocol, for servers and clients that do one thing ----
+
+
+def message(kind, body=b""):
+    """A message of the protocol; kind b"" for those at the beginning, which have none."""
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def error_message(sqlstate, text, severity="FATAL"):
+    fields = f"S{severity}\0C{sqlstate}\0M{text}\0\0"
+    return message(b"E", fields.encode())
+
+
+def authentication(kind, body=b""):
+    """A server's request: 0 = done, 3 = password in clear, 10 = SASL."""
+    return message(b"R", struct.pack("!I", kind) + body)
+
+
+READY = message(b"Z", b"I")
+
+
+class RawSession:
+    """A session of a user who needs no password, held open over TCP."""
+
+    def __init__(self, port, user="trusted", database="app"):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_SECONDS)
+        names = f"user\0{user}\0database\0{database}\0application_name\0raw\0\0".encode()
+        self.sock.sendall(message(b"", struct.pack("!I", 3 << 16) + names))
+        answer = b""
+        while not answer.endswith(READY):
+            more = self.sock.recv(4096)
+            answer += more
+            if not more or answer[:1] == b"E":
+                raise ConnectionError(answer)
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
