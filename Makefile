@@ -52,7 +52,8 @@ out := $(BUILD)
 CC := musl-gcc -idirafter $(cache)/kernel-headers
 mode := -Os -g -ffunction-sections -fdata-sections -fno-pie -fno-unwind-tables \
 	-fno-asynchronous-unwind-tables -fstack-protector-strong
-link_mode := -static -no-pie -Wl,--gc-sections -Wl,--build-id=none
+layout := agent/layout.ld
+link_mode := -static -no-pie -Wl,--gc-sections -Wl,--build-id=none -Wl,--script=$(layout)
 endif
 
 # OpenSSL asks the processor for its features before main(), with an instruction that a virtual
@@ -113,7 +114,7 @@ else
 $(program): $(program).debug
 	@strip --strip-all --remove-section=.comment -o $@ $<
 
-$(program).debug: $(objects) $(out)/flags
+$(program).debug: $(objects) $(out)/flags $(layout)
 	@echo "link $(program)"
 	@$(CC) $(LDFLAGS) -o $@ $(objects) $(LIBS)
 endif

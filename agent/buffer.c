@@ -10,6 +10,15 @@ void buffer_init(struct buffer *buffer, size_t ceiling)
 	*buffer = (struct buffer){.ceiling = ceiling};
 }
 
+void buffer_init_with(struct buffer *buffer, size_t ceiling, char *storage, size_t size)
+{
+	*buffer = (struct buffer){.data = storage,
+				  .capacity = size,
+				  .ceiling = ceiling,
+				  .borrowed = true};
+	storage[0] = '\0';
+}
+
 /* Makes room for `len` more bytes and the NUL; returns how many of them fit. */
 static size_t buffer_reserve(struct buffer *buffer, size_t len)
 {
@@ -27,9 +36,12 @@ static size_t buffer_reserve(struct buffer *buffer, size_t len)
 		capacity *= 2;
 	if (capacity > buffer->ceiling + 1)
 		capacity = buffer->ceiling + 1;
-	data = realloc(buffer->data, capacity);
+	data = realloc(buffer->borrowed ? NULL : buffer->data, capacity);
 	if (!data)
 		return 0;
+	if (buffer->borrowed)
+		memcpy(data, buffer->data, buffer->len + 1);
+	buffer->borrowed = false;
 	buffer->data = data;
 	buffer->capacity = capacity;
 	return len;
@@ -85,6 +97,7 @@ void buffer_clear(struct buffer *buffer)
 
 void buffer_free(struct buffer *buffer)
 {
-	free(buffer->data);
+	if (!buffer->borrowed)
+		free(buffer->data);
 	buffer_init(buffer, buffer->ceiling);
 }

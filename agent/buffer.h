@@ -13,10 +13,15 @@ struct buffer {
 	size_t capacity;
 	size_t ceiling;
 	bool overflow;
+	bool borrowed; /* `data` is the caller's storage, not from the heap */
 };
 
 /* Prepares an empty buffer that never holds more than `ceiling` bytes. Allocates nothing. */
 void buffer_init(struct buffer *buffer, size_t ceiling);
+
+/* The same with `size` bytes of the caller's (at least one) to begin with: as long as the content
+ * and its NUL fit into them, nothing is allocated. */
+void buffer_init_with(struct buffer *buffer, size_t ceiling, char *storage, size_t size);
 
 /* Appends `len` bytes, or as many as fit. Returns 0, or -1 with `overflow` set when something was
  * cut off (by the ceiling or for want of memory). */

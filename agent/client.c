@@ -10,7 +10,7 @@
 #include "agent/loop.h"
 #include "agent/unix_socket.h"
 
-enum { PIECE_SIZE = 2048, RETRY_MS = 5 };
+enum { PIECE_SIZE = 1024, RETRY_MS = 5 };
 
 const char *client_socket_name(const char *from_command_line)
 {
@@ -25,7 +25,7 @@ const char *client_socket_name(const char *from_command_line)
 
 static int remaining_ms(int64_t deadline_us)
 {
-	int64_t left_us = deadline_us - clock_monotonic_us();
+	int64_t left_us = deadline_us - clock_monotonic_once_us();
 
 	return left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
 }
@@ -62,16 +62,16 @@ static int connect_to(const char *socket_name, int64_t deadline_us, struct error
 	return fd;
 }
 
-static int send_request(int fd, const char *path, bool accept_json, struct error *error)
+static int send_request(int fd, const char *path, bool accept_json, char *piece,
+			struct error *error)
 {
-	char request[512];
-	int len = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\n%s\r\n", path,
+	int len = snprintf(piece, PIECE_SIZE, "GET %s HTTP/1.0\r\n%s\r\n", path,
 			   accept_json ? "Accept: application/json\r\n" : "");
 
-	if (len < 0 || (size_t)len >= sizeof(request))
+	if (len < 0 || len >= PIECE_SIZE)
 		return error_set(error, "the name is too long");
 	/* An empty socket buffer takes the whole of it. */
-	if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
+	if (send(fd, piece, (size_t)len, MSG_NOSIGNAL) != len)
 		return error_set(error, "cannot ask the agent: %s", strerror(errno));
 	return 0;
 }
@@ -97,17 +97,16 @@ static bool is_complete(const struct buffer *answer)
 	return answer->len - start >= strtoul(length + 17, NULL, 10);
 }
 
-static int read_answer(int fd, int64_t deadline_us, struct buffer *answer, struct error *error)
+static int read_answer(int fd, int64_t deadline_us, char *piece, struct buffer *answer,
+		       struct error *error)
 {
-	char piece[PIECE_SIZE];
-
 	for (;;) {
 		struct pollfd descriptor = {.fd = fd, .events = POLLIN};
 		ssize_t len;
 
 		if (poll(&descriptor, 1, remaining_ms(deadline_us)) == 0)
 			return error_set(error, "the agent does not answer");
-		len = recv(fd, piece, sizeof(piece), 0);
+		len = recv(fd, piece, PIECE_SIZE, 0);
 		if (len < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (len < 0)
@@ -125,27 +124,27 @@ static int read_answer(int fd, int64_t deadline_us, struct buffer *answer, struc
 int client_get(const char *socket_name, const char *path, bool accept_json, int64_t deadline_us,
 	       struct buffer *body, struct error *error)
 {
-	struct buffer answer;
+	/* For the request and then for what comes of the answer: on as few pages as possible. */
+	char piece[PIECE_SIZE];
 	bool nobody = false;
 	int status = -1;
 	int fd = connect_to(socket_name, deadline_us, error, &nobody);
 
 	if (fd < 0)
 		return nobody ? 0 : -1;
-	buffer_init(&answer, body->ceiling + PIECE_SIZE);
-	if (send_request(fd, path, accept_json, error) == 0 &&
-	    read_answer(fd, deadline_us, &answer, error) == 0) {
-		size_t start = body_start(&answer);
+	if (send_request(fd, path, accept_json, piece, error) == 0 &&
+	    read_answer(fd, deadline_us, piece, body, error) == 0) {
+		size_t start = body_start(body);
 
-		if (start == 0 || strncmp(answer.data, "HTTP/1.", 7) != 0) {
+		if (start == 0 || strncmp(body->data, "HTTP/1.", 7) != 0) {
 			error_set(error, "what listens on %s does not answer as readyd does",
 				  socket_name);
 		} else {
-			status = (int)strtol(answer.data + 9, NULL, 10);
-			buffer_append(body, answer.data + start, answer.len - start);
+			status = (int)strtol(body->data + 9, NULL, 10);
+			body->len -= start;
+			memmove(body->data, body->data + start, body->len + 1);
 		}
 	}
 	close(fd);
-	buffer_free(&answer);
 	return status;
 }

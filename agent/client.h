@@ -12,9 +12,10 @@
 /* The admin socket's name: what the command line says, or READYD_SOCKET, or the default. */
 const char *client_socket_name(const char *from_command_line);
 
-/* GETs `path` from the agent at `socket_name` and appends the body to `body`. `accept_json` asks for
- * JSON. Returns the HTTP status; 0 when nobody listens there; or -1 for any other failure; with a
- * sentence in both cases. `deadline_us` is on clock_monotonic_us(). */
+/* GETs `path` from the agent at `socket_name` into `body`, which is empty (and has to have room for
+ * the headers too, while they are read). `accept_json` asks for JSON. Returns the HTTP status; 0
+ * when nobody listens there; or -1 for any other failure; with a sentence in both cases.
+ * `deadline_us` is on clock_monotonic_us(). */
 int client_get(const char *socket_name, const char *path, bool accept_json, int64_t deadline_us,
 	       struct buffer *body, struct error *error);
 

@@ -1,7 +1,7 @@
 /* `readyd check`: one answer and an exit status, by the running agent or by a probe here and now.
  *
- * A container engine starts this every few seconds, so nothing is initialised that the question at hand
- * does not need: asking the agent touches no library at all. */
+ * A container engine starts this every few seconds, so nothing is initialised that the question at
+ * hand does not need: asking the agent touches no library at all. */
 
 #include <getopt.h>
 #include <signal.h>
@@ -29,6 +29,8 @@ enum {
 	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
 	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
 	ANSWER_MAX = 128 * 1024,
+	/* What the usual answer needs, with its headers. */
+	ANSWER_USUAL = 1024,
 };
 
 /* One thing to check. */
@@ -51,10 +53,11 @@ struct check {
 	const char *socket_name;
 	int64_t deadline_us;
 	int64_t timeout_us;
-	struct override options[OPTIONS_MAX];
 	size_t option_count;
-	struct question questions[WHAT_MAX];
 	size_t question_count;
+	char usual_answer[ANSWER_USUAL]; /* the first question's, so that it needs no heap */
+	struct question questions[WHAT_MAX];
+	struct override options[OPTIONS_MAX];
 };
 
 static const char help[] =
@@ -142,8 +145,10 @@ static int add_option(struct check *check, char *text)
 static int parse(struct check *check, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},	 {"json", no_argument, NULL, 'j'},
-		{"timeout", required_argument, NULL, 't'}, {"socket", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"timeout", required_argument, NULL, 't'},
+		{"socket", required_argument, NULL, 's'},
 		{NULL, 0, NULL, 0},
 	};
 	int letter;
@@ -163,8 +168,8 @@ static int parse(struct check *check, int argc, char **argv)
 		case 't':
 			check->timeout_us = parse_seconds(optarg);
 			if (check->timeout_us <= 0)
-				result = usage_error("--timeout takes a time such as 2.5 or 500ms, not",
-						     optarg);
+				result = usage_error(
+					"--timeout takes a time such as 2.5 or 500ms, not", optarg);
 			break;
 		case 's':
 			check->socket_name = optarg;
@@ -356,9 +361,11 @@ static int probe_targets(struct check *check)
 /* What failed comes first, and text stays within what an engine keeps. */
 static void print_answers(const struct check *check)
 {
+	char storage[OUTPUT_MAX + 1];
 	struct buffer output;
 
-	buffer_init(&output, check->json ? (size_t)ANSWER_MAX * WHAT_MAX : OUTPUT_MAX);
+	buffer_init_with(&output, check->json ? (size_t)ANSWER_MAX * WHAT_MAX : OUTPUT_MAX, storage,
+			 sizeof(storage));
 	for (int failed = 1; failed >= 0; failed--) {
 		for (size_t i = 0; i < check->question_count; i++) {
 			const struct question *question = &check->questions[i];
@@ -386,19 +393,28 @@ static void print_answers(const struct check *check)
 
 int cmd_check(int argc, char **argv)
 {
-	struct check check = {.timeout_us = DEFAULT_TIMEOUT_US};
+	/* Not on the stack: of zeroed memory only the pages that are used cost anything. */
+	static struct check check;
 	bool any_target = false;
 	int failed = 0;
-	int parsed = parse(&check, argc, argv);
+	int parsed;
 
+	check.timeout_us = DEFAULT_TIMEOUT_US;
+	parsed = parse(&check, argc, argv);
 	if (parsed != 0)
 		return parsed > 0 ? 0 : 1;
 	/* A reader that has gone must not turn the answer into a signal. */
 	signal(SIGPIPE, SIG_IGN);
-	check.deadline_us = clock_monotonic_us() + check.timeout_us;
+	check.deadline_us = clock_monotonic_once_us() + check.timeout_us;
 	for (size_t i = 0; i < check.question_count; i++) {
-		buffer_init(&check.questions[i].answer, ANSWER_MAX);
-		any_target = any_target || check.questions[i].is_target;
+		struct question *question = &check.questions[i];
+
+		if (i == 0)
+			buffer_init_with(&question->answer, ANSWER_MAX, check.usual_answer,
+					 sizeof(check.usual_answer));
+		else
+			buffer_init(&question->answer, ANSWER_MAX);
+		any_target = any_target || question->is_target;
 	}
 	if (any_target && probe_targets(&check) < 0)
 		failed = 1;

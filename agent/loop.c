@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +54,14 @@ int64_t clock_monotonic_us(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t clock_monotonic_once_us(void)
+{
+	struct timespec now;
+
+	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -204,8 +213,7 @@ static void heap_sift_down(struct loop *loop, size_t position, struct heap_entry
 
 		if (child > loop->heap_len)
 			break;
-		if (child < loop->heap_len &&
-		    loop->heap[child + 1].at_us < loop->heap[child].at_us)
+		if (child < loop->heap_len && loop->heap[child + 1].at_us < loop->heap[child].at_us)
 			child++;
 		if (loop->heap[child].at_us >= entry.at_us)
 			break;
@@ -347,8 +355,7 @@ int loop_signal_set(struct loop *loop, int signal_number,
 	sigaddset(&loop->signals, signal_number);
 	if (sigprocmask(SIG_BLOCK, &loop->signals, NULL) < 0)
 		return -1;
-	loop->signal_fd =
-		signalfd(loop->signal_fd, &loop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	loop->signal_fd = signalfd(loop->signal_fd, &loop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (loop->signal_fd < 0)
 		return -1;
 	loop->handlers[signal_number] = (struct loop_signal){on_signal, owner};
@@ -381,8 +388,8 @@ static int wait_ms(const struct loop *loop, int64_t wait_us)
 
 void loop_turn(struct loop *loop, int64_t wait_us)
 {
-	int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_TURN,
-			       wait_ms(loop, wait_us));
+	int count =
+		epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_TURN, wait_ms(loop, wait_us));
 
 	loop->now_us = clock_monotonic_us();
 	loop->event_count = count > 0 ? count : 0;

@@ -14,7 +14,7 @@
 struct loop;
 
 enum {
-	LOOP_READ = 1,	/* readable, or the peer has hung up, or an error is to be fetched */
+	LOOP_READ = 1,  /* readable, or the peer has hung up, or an error is to be fetched */
 	LOOP_WRITE = 2, /* writable, or an error is to be fetched */
 };
 
@@ -63,6 +63,10 @@ int64_t loop_now_us(const struct loop *loop);
 
 /* Microseconds on the monotonic clock, read now: for measuring. */
 int64_t clock_monotonic_us(void);
+
+/* The same for programs that look at the clock once or twice: finding the function by which the
+ * kernel tells the time without a system call costs more than a few system calls. */
+int64_t clock_monotonic_once_us(void);
 
 /* Milliseconds since 1970, for people only; never used to decide anything. */
 int64_t clock_wall_ms(void);
