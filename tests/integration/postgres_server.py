@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: primary and streaming standby, TLS, every way to authenticate.
 
 Servers listen on 127.0.0.1 and on a unix socket, on ports of their own, and end with the process that
-started them. All but the tests' own sessions goes through psql as the superuser.
+started them.
 """
 
 import atexit
@@ -164,7 +164,7 @@ class Server:
         atexit.register(self.destroy)
 
     def write_settings(self):
-        """For the next start or reload()."""
+        """For the next start."""
         lines = [f"{name} = '{value}'\n" for name, value in self.settings.items()]
         (self.data / "postgresql.conf").write_text("".join(lines))
 
@@ -195,19 +195,16 @@ class Server:
             raise AssertionError("PostgreSQL ended:\n" + self.log())
         try:
             return self.sql("select 1") == "1"
-        except AssertionError:
+        except OSError:
             return False
 
     def log(self):
         return self.log_path.read_text(errors="replace")
 
     def sql(self, text, database="postgres"):
-        """What psql prints for it, as the superuser, over the unix socket."""
-        return run("psql", "-h", self.directory, "-p", self.port, "-U", "postgres", "-d", database,
-                   "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text).rstrip("\n")
-
-    def reload(self):
-        self.sql("select pg_reload_conf()")
+        """What a query as the superuser returns, see RawSession.query()."""
+        with RawSession(self.port, "postgres", database, self.directory) as session:
+            return session.query(text)
 
     def standby(self, settings=None):
         """A streaming standby of this server, not started yet."""
@@ -286,20 +283,58 @@ READY = message(b"Z", b"I")
 
 
 class RawSession:
-    """A session of a user who needs no password, held open over TCP."""
+    """A session of a user who needs no password: over TCP, or over a unix socket."""
 
-    def __init__(self, port, user="trusted", database="app"):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_SECONDS)
-        names = f"user\0{user}\0database\0{database}\0application_name\0raw\0\0".encode()
-        self.sock.sendall(message(b"", struct.pack("!I", 3 << 16) + names))
-        answer = b""
-        while not answer.endswith(READY):
-            more = self.sock.recv(4096)
-            answer += more
-            if not more or answer[:1] == b"E":
-                raise ConnectionError(answer)
+    def __init__(self, port, user="trusted", database="app", directory=None):
+        if directory is None:
+            self.sock = socket.create_connection(("127.0.0.1", port))
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(f"{directory}/.s.PGSQL.{port}")
+        self.sock.settimeout(harness.PATIENCE_SECONDS)
+        self.stream = self.sock.makefile("rb")
+        names = f"user\0{user}\0database\0{database}\0application_name\0raw\0\0"
+        self.sock.sendall(message(b"", struct.pack("!I", 3 << 16) + names.encode()))
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self):
+        """The rows up to ReadyForQuery; ConnectionError with what the server says instead."""
+        rows, error = [], None
+        while True:
+            head = self.stream.read(5)
+            if len(head) < 5:
+                raise ConnectionError(error or "the server closed the connection")
+            body = self.stream.read(struct.unpack("!I", head[1:])[0] - 4)
+            if head[:1] == b"E":
+                fields = {field[:1]: field[1:].decode() for field in body.split(b"\0") if field}
+                error = f"{fields[b'C']}: {fields[b'M']}"
+            elif head[:1] == b"D":
+                rows.append(self._row(body))
+            elif head[:1] == b"Z":
+                if error:
+                    raise ConnectionError(error)
+                return rows
+
+    def _row(self, body):
+        values, offset = [], 2
+        for _ in range(struct.unpack("!H", body[:2])[0]):
+            length = struct.unpack("!i", body[offset:offset + 4])[0]
+            offset += 4
+            values.append(body[offset:offset + length].decode() if length >= 0 else "")
+            offset += max(length, 0)
+        return "|".join(values)
+
+    def query(self, text):
+        """Rows as lines, their values separated by "|"."""
+        self.sock.sendall(message(b"Q", text.encode() + b"\0"))
+        return "\n".join(self._read())
 
     def close(self):
+        self.stream.close()
         self.sock.close()
 
     def __enter__(self):

@@ -478,11 +478,7 @@ class Unanswered(PostgresTestCase):
         server = Server().start()
         self.addCleanup(server.destroy)
         with RawSession(server.port, "postgres", "postgres") as locker:
-            query = b"begin; lock table pg_authid in access exclusive mode\0"
-            locker.sock.sendall(message(b"Q", query))
-            answer = b""
-            while not answer.endswith(message(b"Z", b"T")):
-                answer += locker.sock.recv(4096)
+            locker.query("begin; lock table pg_authid in access exclusive mode")
             self.assert_fails("timeout", server.url(), timeout=0.5, alive=False)
         wait_until(lambda: server.sessions() == 0 and server.sql(
             "select count(*) from pg_stat_activity where usename = 'app' or "
