@@ -62,19 +62,24 @@ class SchemaTest(unittest.TestCase):
                 self.assertIsNotNone(by_parser(text))
 
     def test_every_setting_is_in_the_schema(self):
-        """Each by itself with a good and a bad value, so that the schema cannot be too wide."""
-        texts, wanted = [], []
+        """Each by itself with good and bad values, so that the schema cannot be too wide."""
+        probes, wanted = [], []
         for type_ in config_schema.tables_of(BINARY)["types"]:
             for field in type_["fields"]:
                 for good, value in self.values(field):
-                    texts.append(json.dumps({"readiness": {"p": {type_["name"]: {
-                        field["name"]: value}}}}))
+                    probes.append({type_["name"]: {field["name"]: value}})
                     wanted.append(good)
-        for text, good, fault in zip(texts, wanted, by_schema(texts)):
-            with self.subTest(text):
+        verdicts = by_schema([json.dumps({"readiness": {"p": probe}}) for probe in probes])
+        for probe, good, fault in zip(probes, wanted, verdicts):
+            with self.subTest(probe):
                 self.assertEqual(fault is None, good, fault)
-                if not good:
-                    self.assertIn(":1:", by_parser(text))
+        # The parser has more against some that are good, such as a missing URL.
+        text = "readiness:\n" + "".join(f"  p{i}: {json.dumps(probe)}\n"
+                                        for i, probe in enumerate(probes))
+        faulty = {int(line) for line in re.findall(r"(?m)^standard input:(\d+):", by_parser(text))}
+        for i, (probe, good) in enumerate(zip(probes, wanted)):
+            with self.subTest(probe):
+                self.assertTrue(good or i + 2 in faulty)
 
     @staticmethod
     def values(field):
