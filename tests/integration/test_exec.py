@@ -355,8 +355,7 @@ class Nagios(TestCase):
                 ("check_disk -w 0% -c 0% -p /", "pass", "ok", ["/"]),
                 ("check_procs -w 1:1000000 -c 1:1000000", "pass", "ok", ["procs"]),
                 ("check_dummy 2 'a sentence'", "fail", "exit_code", []),
-                ("check_dummy 3", "fail", "exit_unknown", []),
-                ("check_file_age -f /no/such/file", "fail", "exit_code", [])):
+                ("check_dummy 3", "fail", "exit_unknown", [])):
             result = check(f"nagios:{PLUGINS}/{target}")[1]
             self.assert_result(result, state, reason)
             self.assertEqual([item["label"] for item in result.get("perfdata", [])], labels)
