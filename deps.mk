@@ -30,6 +30,8 @@ define openssl.build
 # 0.7 MB of AES for AVX-512: gigabits that no probe transfers
 sed -i 's/^if (\$avx512vaes.*) {/if (0) {/' crypto/modes/asm/aes-gcm-avx512.pl \
     crypto/aes/asm/aesni-xts-avx512.pl
+# On arm64 it would not believe that musl has getauxval(), and provoke signals at every start instead.
+sed -i '1i #define OSSL_IMPLEMENT_GETAUXVAL\n#include <sys/auxv.h>' crypto/armcap.c
 disabled='aria argon2 async autoload-config bf blake2 camellia cast cmac cmp cms comp ct
     des dgram dh docs dsa dso dtls ec2m engine filenames gost http idea integrity-only-ciphers
     legacy makedepend md4 mdc2 ml-dsa ml-kem module multiblock nextprotoneg ocb ocsp pic pinshared
