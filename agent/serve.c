@@ -7,11 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
+#include "agent/clients.h"
 #include "agent/listen.h"
 #include "agent/log.h"
+#include "agent/negotiate.h"
 #include "agent/report.h"
 
 enum {
@@ -27,30 +28,6 @@ enum {
 	STATUS_WHOLE_MAX = 100,
 	STATUS_PART_CEILING = 64 * 1024,
 	TABLE_CEILING = 4 * 1024 * 1024,
-};
-
-/* Where a connection stands; each state is a list ordered by age. */
-enum client_state {
-	CLIENT_FRESH, /* accepted, no whole request yet */
-	CLIENT_BUSY,  /* a request is being answered */
-	CLIENT_IDLE,  /* answered, kept alive */
-	CLIENT_STATES,
-};
-
-struct client {
-	struct server *server;
-	int fd;
-	bool trusted; /* over a unix socket, by our own user or root */
-	bool is_unix;
-	bool is_local;
-	bool admin;
-	enum client_state state;
-	int64_t since_us;
-	struct client *previous, *next;
-};
-
-struct client_list {
-	struct client *oldest, *newest;
 };
 
 struct listener {
@@ -75,8 +52,7 @@ struct server {
 	struct loop_timer sweep;
 	struct listener listeners[LISTEN_SOCKETS_MAX];
 	size_t listener_count;
-	struct client_list clients[CLIENT_STATES];
-	size_t client_count;
+	struct clients clients;
 	struct client *arriving; /* between accept() and libmicrohttpd's notification */
 	struct ready_answer answers[ENDPOINT_COUNT];
 	uint64_t answers_generation;
@@ -89,66 +65,19 @@ const char *server_library_version(void)
 
 /* ---- connections ---- */
 
-static void client_unlink(struct client *client)
-{
-	struct client_list *list = &client->server->clients[client->state];
-
-	if (client->previous)
-		client->previous->next = client->next;
-	else
-		list->oldest = client->next;
-	if (client->next)
-		client->next->previous = client->previous;
-	else
-		list->newest = client->previous;
-}
-
-static void client_link(struct client *client, enum client_state state)
-{
-	struct client_list *list = &client->server->clients[state];
-
-	client->state = state;
-	client->since_us = loop_now_us(client->server->loop);
-	client->next = NULL;
-	client->previous = list->newest;
-	if (list->newest)
-		list->newest->next = client;
-	else
-		list->oldest = client;
-	list->newest = client;
-}
-
-static void client_move(struct client *client, enum client_state state)
-{
-	client_unlink(client);
-	client_link(client, state);
-}
-
-/* libmicrohttpd owns the connection and closes it when it sees this end of it. */
-static void client_hang_up(struct client *client)
-{
-	shutdown(client->fd, SHUT_RDWR);
-	/* Not hung up twice while libmicrohttpd gets round to it. */
-	client_move(client, CLIENT_BUSY);
-}
-
 static void on_connection(void *owner, struct MHD_Connection *connection, void **context,
 			  enum MHD_ConnectionNotificationCode code)
 {
 	struct server *server = owner;
-	struct client *client;
 
 	(void)connection;
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		*context = server->arriving;
+		server->arriving = NULL;
 		return;
 	}
-	client = *context;
-	if (!client)
-		return;
-	client_unlink(client);
-	server->client_count--;
-	free(client);
+	if (*context)
+		clients_remove(&server->clients, *context);
 	*context = NULL;
 }
 
@@ -160,75 +89,21 @@ static struct client *client_of(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
-/* Room for one more: whoever has been silent longest goes. Slow or silent clients can therefore
- * fill the table, but not keep it. */
-static bool make_room(struct server *server)
-{
-	static const enum client_state order[] = {CLIENT_FRESH, CLIENT_IDLE, CLIENT_BUSY};
-	int64_t now_us = loop_now_us(server->loop);
-
-	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		struct client *oldest = server->clients[order[i]].oldest;
-
-		if (!oldest || now_us - oldest->since_us < GRACE_US)
-			continue;
-		client_hang_up(oldest);
-		return true;
-	}
-	return false;
-}
-
-static bool is_loopback(const struct sockaddr_storage *peer)
-{
-	if (peer->ss_family == AF_INET) {
-		const struct sockaddr_in *address = (const struct sockaddr_in *)peer;
-
-		return ntohl(address->sin_addr.s_addr) >> 24 == 127;
-	}
-	if (peer->ss_family == AF_INET6) {
-		const struct in6_addr *address = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-
-		return IN6_IS_ADDR_LOOPBACK(address);
-	}
-	return false;
-}
-
-/* An abstract socket has no file permissions, so the kernel is asked who is at the other end. */
-static bool is_own_user(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
-}
-
 static void adopt(struct listener *listener, int fd, const struct sockaddr_storage *peer,
 		  socklen_t len)
 {
 	struct server *server = listener->server;
-	struct client *client = calloc(1, sizeof(*client));
 
-	if (!client) {
+	server->arriving = clients_add(&server->clients, fd, listener->socket.is_unix,
+				       listener->admin, peer, loop_now_us(server->loop));
+	if (!server->arriving) {
 		close(fd);
 		return;
 	}
-	client->server = server;
-	client->fd = fd;
-	client->is_unix = listener->socket.is_unix;
-	client->trusted = listener->socket.is_unix && is_own_user(fd);
-	client->is_local = !listener->socket.is_unix && is_loopback(peer);
-	client->admin = listener->admin;
-	client_link(client, CLIENT_FRESH);
-	server->client_count++;
-	server->arriving = client;
-	/* On failure libmicrohttpd has closed the descriptor. */
-	if (MHD_add_connection(server->daemon, fd, (const struct sockaddr *)peer, len) != MHD_YES) {
-		client_unlink(client);
-		server->client_count--;
-		free(client);
-	}
+	/* On failure libmicrohttpd has closed the descriptor, perhaps before it took the client. */
+	if (MHD_add_connection(server->daemon, fd, (const struct sockaddr *)peer, len) != MHD_YES &&
+	    server->arriving)
+		clients_remove(&server->clients, server->arriving);
 	server->arriving = NULL;
 }
 
@@ -246,7 +121,8 @@ static void on_accept(struct loop_io *io, unsigned events)
 		socklen_t len = sizeof(peer);
 		int fd, on = 1;
 
-		if (server->client_count >= limit && !make_room(server))
+		if (server->clients.count >= limit &&
+		    !clients_make_room(&server->clients, loop_now_us(server->loop)))
 			break;
 		fd = accept4(listener->socket.fd, (struct sockaddr *)&peer, &len,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -259,102 +135,20 @@ static void on_accept(struct loop_io *io, unsigned events)
 	serve_pending(server);
 }
 
-static void expire(struct server *server, enum client_state state, int64_t allowed_us)
-{
-	int64_t now_us = loop_now_us(server->loop);
-
-	for (;;) {
-		struct client *oldest = server->clients[state].oldest;
-
-		if (!oldest || now_us - oldest->since_us < allowed_us)
-			return;
-		client_hang_up(oldest);
-		/* The list of the busy holds those that are being hung up: one a sweep is enough.
-		 */
-		if (state == CLIENT_BUSY)
-			return;
-	}
-}
-
 static void on_sweep(struct loop_timer *timer)
 {
 	struct server *server = timer->owner;
 	const struct settings *settings = &engine_config(server->engine)->settings;
+	int64_t now_us = loop_now_us(server->loop);
 
-	expire(server, CLIENT_FRESH, settings->request_timeout_us);
-	expire(server, CLIENT_BUSY, settings->request_timeout_us * 2);
-	expire(server, CLIENT_IDLE, settings->idle_timeout_us);
+	clients_expire(&server->clients, CLIENT_FRESH, settings->request_timeout_us, now_us);
+	clients_expire(&server->clients, CLIENT_BUSY, settings->request_timeout_us * 2, now_us);
+	clients_expire(&server->clients, CLIENT_IDLE, settings->idle_timeout_us, now_us);
 	serve_pending(server);
 	loop_timer_set(server->loop, timer, loop_now_us(server->loop) + SWEEP_US);
 }
 
 /* ---- answers ---- */
-
-enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_HEALTH_JSON };
-
-static const char *const content_types[] = {
-	[FORMAT_TEXT] = "text/plain; charset=utf-8",
-	[FORMAT_JSON] = "application/json",
-	[FORMAT_HEALTH_JSON] = "application/health+json",
-};
-
-/* The quality of one media range, in thousandths (RFC 9110, section 12.4.2). */
-static int quality(const char *range, size_t len)
-{
-	for (size_t i = 0; i + 2 < len; i++) {
-		int value = 0, scale = 1000;
-
-		if (range[i] != ';')
-			continue;
-		i++;
-		while (i < len && range[i] == ' ')
-			i++;
-		if (i + 2 >= len || strncasecmp(range + i, "q=", 2) != 0)
-			continue;
-		for (i += 2; i < len && scale > 0; i++) {
-			if (range[i] == '.')
-				continue;
-			if (range[i] < '0' || range[i] > '9')
-				break;
-			value += (range[i] - '0') * scale;
-			scale /= 10;
-		}
-		return value;
-	}
-	return 1000;
-}
-
-static bool range_is(const char *range, size_t len, const char *type)
-{
-	size_t wanted = strlen(type);
-
-	return len >= wanted && strncasecmp(range, type, wanted) == 0 &&
-	       (len == wanted || strchr("; \t", range[wanted]));
-}
-
-/* The format that the Accept header likes best; text unless something else is named. */
-static enum format negotiate(const char *accept)
-{
-	enum format best = FORMAT_TEXT;
-	int best_quality = 0;
-
-	while (accept && *accept != '\0') {
-		size_t len = strcspn(accept, ",");
-		int value = quality(accept, len);
-
-		if (value > best_quality && range_is(accept, len, "application/health+json"))
-			best = FORMAT_HEALTH_JSON, best_quality = value;
-		else if (value > best_quality && range_is(accept, len, "application/json"))
-			best = FORMAT_JSON, best_quality = value;
-		else if (value > best_quality &&
-			 (range_is(accept, len, "text/plain") || range_is(accept, len, "text/*") ||
-			  range_is(accept, len, "*/*")))
-			best = FORMAT_TEXT, best_quality = value;
-		accept += len;
-		accept += strspn(accept, ", \t");
-	}
-	return best;
-}
 
 static bool may_see_details(const struct server *server, const struct client *client)
 {
@@ -409,7 +203,7 @@ static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned sta
 
 	if (!response)
 		return MHD_NO;
-	add_headers(response, content_types[FORMAT_TEXT]);
+	add_headers(response, format_content_type(FORMAT_TEXT));
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD, OPTIONS");
 	return send_response(connection, status, response);
@@ -447,7 +241,7 @@ static enum MHD_Result send_bare(struct server *server, struct MHD_Connection *c
 		buffer_init(&text, 256);
 		buffer_text(&text, verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
 		buffer_text(&text, "\n");
-		answer->response = response_from(&text, content_types[FORMAT_TEXT]);
+		answer->response = response_from(&text, format_content_type(FORMAT_TEXT));
 		answer->status = status_of(verdict);
 		if (answer->response)
 			MHD_add_response_header(answer->response, MHD_HTTP_HEADER_ALLOW,
@@ -489,7 +283,7 @@ static bool has_argument(struct MHD_Connection *connection, const char *name)
 
 static enum format wanted_format(struct MHD_Connection *connection)
 {
-	return negotiate(
+	return negotiate_format(
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 }
 
@@ -525,7 +319,7 @@ static enum MHD_Result send_endpoint(struct server *server, const struct client 
 		buffer_format(&buffer, "%s\n",
 			      verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
 	return send_response(connection, status_of(verdict),
-			     response_from(&buffer, content_types[format]));
+			     response_from(&buffer, format_content_type(format)));
 }
 
 static enum MHD_Result send_probe(struct server *server, const struct client *client,
@@ -541,13 +335,13 @@ static enum MHD_Result send_probe(struct server *server, const struct client *cl
 	if (wanted_format(connection) == FORMAT_TEXT) {
 		report_probe_line(probe, details, &buffer);
 		return send_response(connection, status,
-				     response_from(&buffer, content_types[FORMAT_TEXT]));
+				     response_from(&buffer, format_content_type(FORMAT_TEXT)));
 	}
 	json_begin(&json, &buffer);
 	report_probe(&json, probe, details);
 	buffer_text(&buffer, "\n");
 	return send_response(connection, status,
-			     response_from(&buffer, content_types[FORMAT_JSON]));
+			     response_from(&buffer, format_content_type(FORMAT_JSON)));
 }
 
 /* /status in the making: which part comes next, and what of the present part is still to be sent.
@@ -619,7 +413,7 @@ static struct MHD_Response *status_whole(struct server *server, bool details)
 	for (size_t i = 0; i < engine_probe_count(server->engine); i++)
 		report_probe(&json, engine_probe_at(server->engine, i), details);
 	report_status_end(&json);
-	return response_from(&buffer, content_types[FORMAT_JSON]);
+	return response_from(&buffer, format_content_type(FORMAT_JSON));
 }
 
 static struct MHD_Response *status_in_parts(struct server *server, bool details)
@@ -640,7 +434,7 @@ static struct MHD_Response *status_in_parts(struct server *server, bool details)
 		status_free(stream);
 		return NULL;
 	}
-	add_headers(response, content_types[FORMAT_JSON]);
+	add_headers(response, format_content_type(FORMAT_JSON));
 	return response;
 }
 
@@ -665,7 +459,7 @@ static enum MHD_Result send_table(struct server *server, const struct client *cl
 	report_table(server->engine, may_see_details(server, client),
 		     has_argument(connection, "colour"), &buffer);
 	return send_response(connection, MHD_HTTP_OK,
-			     response_from(&buffer, content_types[FORMAT_TEXT]));
+			     response_from(&buffer, format_content_type(FORMAT_TEXT)));
 }
 
 /* What `readyd check` asks for: one line, or JSON by Accept. */
@@ -689,7 +483,7 @@ static enum MHD_Result send_check(struct server *server, const struct client *cl
 		report_line(server->engine, (enum endpoint)i, what, details, &buffer);
 		return send_response(connection,
 				     status_of(engine_verdict(server->engine, (enum endpoint)i)),
-				     response_from(&buffer, content_types[FORMAT_TEXT]));
+				     response_from(&buffer, format_content_type(FORMAT_TEXT)));
 	}
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		const struct engine_probe *probe = engine_find(server->engine, order[i], what);
@@ -766,7 +560,7 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
 		return MHD_NO;
 	if (!*context) {
 		*context = client;
-		client_move(client, CLIENT_BUSY);
+		clients_move(&server->clients, client, CLIENT_BUSY, loop_now_us(server->loop));
 		if (!is_readable_method(method))
 			return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 					 "only GET, HEAD and OPTIONS are served here\n");
@@ -783,10 +577,11 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
 static void on_completed(void *owner, struct MHD_Connection *connection, void **context,
 			 enum MHD_RequestTerminationCode code)
 {
-	(void)owner;
+	struct server *server = owner;
+
 	(void)connection;
 	if (*context && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		client_move(*context, CLIENT_IDLE);
+		clients_move(&server->clients, *context, CLIENT_IDLE, loop_now_us(server->loop));
 	*context = NULL;
 }
 

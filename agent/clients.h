@@ -1,0 +1,59 @@
+/* The table of open connections: who has been there how long, and who must go. Knows sockets and
+ * time, nothing of HTTP. */
+#ifndef READYD_AGENT_CLIENTS_H
+#define READYD_AGENT_CLIENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* Where a connection stands; each state is a list ordered by age. */
+enum client_state {
+	CLIENT_FRESH, /* accepted, no whole request yet */
+	CLIENT_BUSY,  /* a request is being answered */
+	CLIENT_IDLE,  /* answered, kept alive */
+	CLIENT_STATES,
+};
+
+struct client {
+	int fd;        /* its closing is somebody else's business */
+	bool admin;    /* came over the admin socket */
+	bool is_unix;  /* over any unix socket */
+	bool is_local; /* over the loopback interface */
+	bool trusted;  /* over a unix socket, from our own user or root */
+	enum client_state state;
+	int64_t since_us;
+	struct client *previous, *next;
+};
+
+struct client_list {
+	struct client *oldest, *newest;
+};
+
+/* Zero-filled is valid and empty. */
+struct clients {
+	struct client_list lists[CLIENT_STATES];
+	size_t count;
+};
+
+/* Adds a fresh connection. NULL when out of memory. */
+struct client *clients_add(struct clients *clients, int fd, bool is_unix, bool admin,
+			   const struct sockaddr_storage *peer, int64_t now_us);
+
+/* Forgets and frees it. */
+void clients_remove(struct clients *clients, struct client *client);
+
+/* Notes that it has got to another state, now. */
+void clients_move(struct clients *clients, struct client *client, enum client_state state,
+		  int64_t now_us);
+
+/* Hangs up on whoever has been silent longest, so that slow or silent clients can fill the table
+ * but not keep it. Returns whether there was one. */
+bool clients_make_room(struct clients *clients, int64_t now_us);
+
+/* Hangs up on all that have been in the state for `allowed_us`. */
+void clients_expire(struct clients *clients, enum client_state state, int64_t allowed_us,
+		    int64_t now_us);
+
+#endif
