@@ -69,6 +69,9 @@ endif
 # libcurl sets OpenSSL up when it is itself set up, needed or not; probes/http.c knows when.
 link_mode += -Wl,--wrap=Curl_ssl_init
 
+# agent/serve_memory.c keeps the memory of closed connections for the next ones.
+link_mode += -Wl,--wrap=MHD_pool_create -Wl,--wrap=MHD_pool_destroy
+
 libs := $(abspath $(out))/libs$(if $(filter 0,$(TLS)),-without-tls)
 CFLAGS := -std=c17 $(warnings) $(mode) $(defines) -I. -isystem $(libs)/include
 LDFLAGS := $(link_mode) -L$(libs)/lib
