@@ -14,6 +14,7 @@
 #include "agent/log.h"
 #include "agent/negotiate.h"
 #include "agent/report.h"
+#include "agent/serve_memory.h"
 
 enum {
 	ACCEPTS_PER_TURN = 64,
@@ -145,6 +146,7 @@ static void on_sweep(struct loop_timer *timer)
 	clients_expire(&server->clients, CLIENT_BUSY, settings->request_timeout_us * 2, now_us);
 	clients_expire(&server->clients, CLIENT_IDLE, settings->idle_timeout_us, now_us);
 	serve_pending(server);
+	serve_memory_trim();
 	loop_timer_set(server->loop, timer, loop_now_us(server->loop) + SWEEP_US);
 }
 
@@ -743,6 +745,7 @@ void server_destroy(struct server *server)
 	}
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
+	serve_memory_free();
 	forget_answers(server);
 	free(server);
 }
