@@ -1,6 +1,5 @@
 #include "agent/engine.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -43,9 +42,7 @@ struct engine {
 	struct loop_timer sweep;
 	int64_t swept_us;
 
-	uint64_t lateness[LATENESS_BUCKETS];
-	uint64_t lateness_count;
-	int64_t lateness_max_us;
+	struct lateness lateness;
 
 	void (*on_change)(void *owner);
 	void *owner;
@@ -213,28 +210,12 @@ static bool may_run(const struct engine_probe *probe)
 	return (probe->config->role == ROLE_STARTUP) != probe->engine->started;
 }
 
-static void note_lateness(struct engine *engine, int64_t late_us)
-{
-	int bucket = 0;
-
-	if (late_us < 0)
-		late_us = 0;
-	if (late_us > engine->lateness_max_us)
-		engine->lateness_max_us = late_us;
-	if (late_us >= 64)
-		bucket = (int)(2.0 * log2((double)late_us / 64.0)) + 1;
-	if (bucket >= LATENESS_BUCKETS)
-		bucket = LATENESS_BUCKETS - 1;
-	engine->lateness[bucket]++;
-	engine->lateness_count++;
-}
-
 static void start_run(struct engine_probe *probe)
 {
 	probe->started_us = clock_monotonic_us();
 	if (probe->waiting_since_us == 0)
 		probe->waiting_since_us = probe->started_us;
-	note_lateness(probe->engine, probe->started_us - probe->due_us);
+	lateness_note(&probe->engine->lateness, probe->started_us - probe->due_us);
 	runner_start(&probe->runner);
 }
 
@@ -766,33 +747,7 @@ int64_t engine_started_us(const struct engine *engine)
 	return engine->started_us;
 }
 
-int64_t engine_lateness_us(const struct engine *engine, double share)
+const struct lateness *engine_lateness(const struct engine *engine)
 {
-	uint64_t wanted = (uint64_t)ceil(share * (double)engine->lateness_count);
-	uint64_t seen = 0;
-
-	if (engine->lateness_count == 0)
-		return 0;
-	for (int i = 0; i < LATENESS_BUCKETS; i++) {
-		seen += engine->lateness[i];
-		if (seen >= wanted) {
-			int64_t edge_us = (int64_t)(64.0 * exp2((double)i / 2.0));
-
-			return edge_us < engine->lateness_max_us ? edge_us
-								 : engine->lateness_max_us;
-		}
-	}
-	return engine->lateness_max_us;
-}
-
-int64_t engine_lateness_max_us(const struct engine *engine)
-{
-	return engine->lateness_max_us;
-}
-
-void engine_lateness_reset(struct engine *engine)
-{
-	memset(engine->lateness, 0, sizeof(engine->lateness));
-	engine->lateness_count = 0;
-	engine->lateness_max_us = 0;
+	return &engine->lateness;
 }

@@ -9,10 +9,11 @@
 
 #include "agent/config.h"
 #include "agent/health.h"
+#include "agent/lateness.h"
 #include "agent/loop.h"
 #include "agent/runner.h"
 
-enum { HISTORY_LEN = 16, LATENESS_BUCKETS = 32 };
+enum { HISTORY_LEN = 16 };
 
 /* One past run, as small as it goes: there may be ten thousand times HISTORY_LEN of them. */
 struct past_run {
@@ -112,12 +113,7 @@ bool engine_is_draining(const struct engine *engine);
 int64_t engine_started_wall_ms(const struct engine *engine);
 int64_t engine_started_us(const struct engine *engine);
 
-/* How late runs started: the value below which `share` (0..1) of them stayed, in microseconds, to
- * within a factor of about 1.4; 0 when there were none. engine_lateness_max_us() is exact. */
-int64_t engine_lateness_us(const struct engine *engine, double share);
-int64_t engine_lateness_max_us(const struct engine *engine);
-
-/* Forgets the lateness seen so far. */
-void engine_lateness_reset(struct engine *engine);
+/* How late runs started. */
+const struct lateness *engine_lateness(const struct engine *engine);
 
 #endif

@@ -544,9 +544,9 @@ void report_status_begin(struct json_writer *json, const struct engine *engine)
 	}
 	json_object_end(json);
 	json_object_begin(json, "latenessMs");
-	json_milliseconds(json, "median", engine_lateness_us(engine, 0.5));
-	json_milliseconds(json, "p99", engine_lateness_us(engine, 0.99));
-	json_milliseconds(json, "maximum", engine_lateness_max_us(engine));
+	json_milliseconds(json, "median", lateness_below_us(engine_lateness(engine), 0.5));
+	json_milliseconds(json, "p99", lateness_below_us(engine_lateness(engine), 0.99));
+	json_milliseconds(json, "maximum", engine_lateness(engine)->maximum_us);
 	json_object_end(json);
 	json_integer(json, "probesRunning", (int64_t)runner_running_count());
 	json_integer(json, "probeCount", (int64_t)engine_probe_count(engine));
