@@ -161,9 +161,11 @@ static long next_word(const char **text, char *word)
 int field_split_command(const char *text, struct text_list *list, struct error *error)
 {
 	char *word = malloc(strlen(text) + 1);
-	int result = word ? 0 : error_set(error, "out of memory");
+	int result = 0;
 	long len;
 
+	if (!word)
+		return error_set(error, "out of memory");
 	while (result == 0 && (len = next_word(&text, word)) != -1) {
 		if (len == -2)
 			result = error_set(error, "a quote in the command is not closed");

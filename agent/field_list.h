@@ -5,8 +5,8 @@
 #include "agent/field.h"
 #include "agent/tree.h"
 
-/* Each takes a node that is not null into a list that is empty. Returns 0, or -1 with faults; the list
- * may then hold a part and is to be freed as usual. */
+/* Each takes a node that is not null into a list that is empty. Returns 0, or -1 with faults; the
+ * list may then hold a part and is to be freed as usual. */
 int text_list_assign(struct text_list *list, const struct field *field, const struct node *value,
 		     struct faults *faults);
 int command_assign(struct text_list *list, const struct field *field, const struct node *value,

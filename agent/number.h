@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 
-/* A decimal number: an optional sign, digits, an optional fraction, and nothing else (no hexadecimal,
- * no octal: a leading zero of a whole number is refused, no exponent). Returns whether it is one. */
+/* A decimal number: an optional sign, digits, an optional fraction, and nothing else (no
+ * hexadecimal, no octal: a leading zero of a whole number is refused, no exponent). Returns whether
+ * it is one. */
 bool parse_decimal(const char *text, double *ret_number);
 
 /* As above, and whole, and small enough to be exact in a double. */
