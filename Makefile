@@ -187,11 +187,11 @@ $(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o): | tes
 
 .PHONY: test-packages
 test-packages:
-	$(call require,$(TEST_PACKAGES))
+	$(call require,$(sort $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)))
 
 # Both programs, and the unit tests in the sanitizers' build, whatever SANITIZE says.
 .PHONY: test-programs
-test-programs:
+test-programs: test-packages
 	+@$(MAKE) --no-print-directory SANITIZE=0 all
 	+@$(MAKE) --no-print-directory SANITIZE=1 all unit-programs
 
@@ -203,7 +203,7 @@ run_lint = $(foreach tool,clang-format clang-tidy cppcheck checks, \
 	'$(tool)=$(MAKE) -s --no-print-directory SANITIZE=0 lint-$(tool)')
 
 .PHONY: test unit integration bench
-test: test-programs lint-packages
+test: test-programs
 	+@tests/run $(run_unit) $(run_integration) $(run_lint)
 
 unit: test-programs
@@ -213,7 +213,7 @@ integration: test-programs
 	@tests/run $(run_integration)
 
 bench: $(program)
-	$(call require,$(BENCH_PACKAGES))
+	$(call require,$(sort $(BENCH_PACKAGES)))
 	@python3 tests/bench/run.py --binary $(program)
 
 # --- style ----------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ lint: lint-packages
 	+@tests/run $(run_lint)
 
 lint-packages:
-	$(call require,$(LINT_PACKAGES))
+	$(call require,$(sort $(BUILD_PACKAGES) $(LINT_PACKAGES)))
 
 lint-clang-format:
 	@clang-format --dry-run -Werror $(formatted)

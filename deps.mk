@@ -317,7 +317,7 @@ library-%:
 	fi
 	if [ ! -e "$$prefix" ]; then
 		echo "$($*.place) $$origin: building for $(FLAVOUR) (about $($*.seconds) s)"
-		log=$(logs)/$*.$(FLAVOUR).log
+		log=$(logs)/$(FLAVOUR)-$${prefix##*/}.log
 		work=$$prefix.partial
 		rm -rf "$$work"
 		mkdir "$$work"
