@@ -11,6 +11,9 @@
 
 #include "agent/error.h"
 
+/* How long a text may be that is read. */
+enum { TREE_TEXT_MAX = 4 * 1024 * 1024 };
+
 enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 
 /* Owned by the tree. Members of a map keep their order and carry their `key`. */
