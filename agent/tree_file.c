@@ -61,8 +61,3 @@ int tree_read_file(struct tree *tree, const char *path, struct faults *faults)
 	close(fd);
 	return result;
 }
-
-const char *tree_library_version(void)
-{
-	return yaml_get_version_string();
-}

@@ -475,3 +475,8 @@ int tree_read_yaml(struct tree *tree, const char *origin, const char *text, size
 	yaml_parser_delete(&reader.parser);
 	return finish(&reader);
 }
+
+const char *tree_library_version(void)
+{
+	return yaml_get_version_string();
+}
