@@ -126,7 +126,8 @@ static void take_tree(struct config *config, struct tree *tree, struct faults *f
 	const struct node *root = tree_root(tree);
 	size_t capacity = 0;
 
-	fields_set_defaults(config_fields, &config->settings);
+	if (fields_set_defaults(config_fields, &config->settings) != 0)
+		faults_add(faults, NULL, "out of memory");
 	config_settings_take(root, &config->settings, faults);
 	for (enum role role = 0; role < ROLE_COUNT; role++)
 		take_role(config, root, role, &capacity, faults);

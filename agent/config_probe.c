@@ -365,7 +365,8 @@ static int fill(struct plan *plan, struct probe_config *probe)
 		if (!probe->conf)
 			return out_of_memory(plan);
 		probe->type = plan->type;
-		fields_set_defaults(plan->type->fields, probe->conf);
+		if (fields_set_defaults(plan->type->fields, probe->conf) != 0)
+			return out_of_memory(plan);
 	}
 	take_settings(plan);
 	if (plan->type) {
@@ -392,7 +393,7 @@ struct probe_config *probe_config_create(enum role role, const char *name, const
 		return NULL;
 	}
 	probe->role = role;
-	fields_set_defaults(probe_common_fields, probe);
+	fields_set_defaults(probe_common_fields, probe); /* numbers, which need no memory */
 	if (fill(&plan, probe) == 0)
 		return probe;
 	probe_config_free(probe);

@@ -243,7 +243,7 @@ static int assign_value(const struct field *field, bool as_file, void *structure
 	return -1;
 }
 
-static void set_default(const struct field *field, void *structure)
+static int set_default(const struct field *field, void *structure)
 {
 	/* A variable's node, so that a list's default may be several texts with commas. */
 	struct node node = {.kind = NODE_SCALAR,
@@ -252,10 +252,13 @@ static void set_default(const struct field *field, void *structure)
 			    .origin = "default",
 			    .variable = field->name};
 	struct faults faults = {0};
+	int result = 0;
 
 	memset(place(field, structure), 0, kind_size(field->kind));
-	if (field->fallback && assign_value(field, false, structure, &node, &faults) != 0)
-		abort();
+	if (field->fallback)
+		result = assign_value(field, false, structure, &node, &faults);
+	faults_free(&faults);
+	return result;
 }
 
 int field_assign(const struct field *field, bool as_file, void *structure, const struct node *value,
@@ -268,8 +271,10 @@ int field_assign(const struct field *field, bool as_file, void *structure, const
 	if (value->kind == NODE_LIST && value->variable && !takes_lists(field->kind))
 		value = value->last_child;
 	if (node_is_null(value)) {
-		set_default(field, structure);
-		return 0;
+		if (set_default(field, structure) == 0)
+			return 0;
+		faults_add(faults, value, "out of memory");
+		return -1;
 	}
 	if (value->kind != NODE_SCALAR && !takes_lists(field->kind)) {
 		faults_add(faults, value, "%s%s must be a single value, found %s", field->name,
@@ -279,10 +284,15 @@ int field_assign(const struct field *field, bool as_file, void *structure, const
 	return assign_value(field, as_file, structure, value, faults);
 }
 
-void fields_set_defaults(const struct field *fields, void *structure)
+int fields_set_defaults(const struct field *fields, void *structure)
 {
-	for (; fields->name; fields++)
-		set_default(fields, structure);
+	int result = 0;
+
+	for (; fields->name; fields++) {
+		if (set_default(fields, structure) != 0)
+			result = -1;
+	}
+	return result;
 }
 
 const struct field *field_find(const struct field *fields, const char *name, bool *ret_as_file)

@@ -70,8 +70,9 @@ struct status_ranges {
 };
 
 /* Sets every field to its default (zeroes the structure's fields first). The defaults are part of
- * the program, so a fault in one is a bug and aborts. */
-void fields_set_defaults(const struct field *fields, void *structure);
+ * the program and right, so -1 means that memory is lacking; the structure can be freed then too.
+ */
+int fields_set_defaults(const struct field *fields, void *structure);
 
 /* The field called `name`; NULL if there is none. For a FIELD_SECRET "x" also "xFile" is found, and
  * `ret_as_file` (may be NULL) says so. */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/config_lint.h"
+#include "agent/config_plan.h"
 #include "agent/config_probe.h"
 
 static char directory[] = "/tmp/readyd-test-XXXXXX";
@@ -970,6 +971,26 @@ static void test_every_example_is_a_target(void **state)
 	}
 }
 
+/* A default that its own kind does not take would leave every configuration without memory. */
+static void test_every_default_is_right(void **state)
+{
+	struct probe_config common;
+
+	(void)state;
+	assert_int_equal(fields_set_defaults(probe_common_fields, &common), 0);
+	for (size_t i = 0; probe_types[i]; i++) {
+		void *conf = calloc(1, probe_types[i]->conf_size);
+		size_t count = 0;
+
+		assert_int_equal(fields_set_defaults(probe_types[i]->fields, conf), 0);
+		fields_free(probe_types[i]->fields, conf);
+		free(conf);
+		while (probe_types[i]->fields[count].name)
+			count++;
+		assert_true(count < PLAN_FIELDS_MAX);
+	}
+}
+
 static int enter_directory(void **state)
 {
 	(void)state;
@@ -1015,6 +1036,7 @@ int main(void)
 		cmocka_unit_test(test_where_a_target_is),
 		cmocka_unit_test(test_single_target),
 		cmocka_unit_test(test_every_example_is_a_target),
+		cmocka_unit_test(test_every_default_is_right),
 	};
 
 	return cmocka_run_group_tests(tests, enter_directory, leave_directory);

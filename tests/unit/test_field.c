@@ -102,7 +102,7 @@ static void assert_bad(const char *yaml, const char *expected)
 	struct faults faults = {0};
 	struct sample sample;
 
-	fields_set_defaults(fields, &sample);
+	assert_int_equal(fields_set_defaults(fields, &sample), 0);
 	assert_int_equal(assign(&sample, yaml, &faults), -1);
 	assert_int_equal(faults.errors, 1);
 	assert_string_equal(faults.first->text, expected);
@@ -115,7 +115,7 @@ static int setup(void **state)
 	struct sample *sample = malloc(sizeof(*sample));
 
 	memset(sample, 0xff, sizeof(*sample));
-	fields_set_defaults(fields, sample);
+	assert_int_equal(fields_set_defaults(fields, sample), 0);
 	*state = sample;
 	return 0;
 }
