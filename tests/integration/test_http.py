@@ -267,7 +267,7 @@ class Tls(HttpCase):
                 listen 127.0.0.1:{self.ports[kind]} ssl {'http2' if kind == 'good' else ''};
                 ssl_certificate {certificate}; ssl_certificate_key {certificates.key(certificate)};
                 {mutual}
-                location = /ok {{ return 200 "$ssl_server_name $server_protocol $host\n"; }}
+                location = /ok {{ return 200 "$ssl_server_name $server_protocol $host $ssl_session_reused\n"; }}
                 location = /plain {{ return 302 http://localhost:{self.plain}/; }}""")
         self.nginx = Nginx(self, *servers, ports=(self.plain, *self.ports.values()))
 
@@ -294,7 +294,7 @@ class Tls(HttpCase):
     def test_server_name(self):
         ca = self.certificates.ca
         self.expect("pass", "ok", self.url("named"), caFile=ca, serverName="other.example",
-                    body="other.example HTTP/1.1 localhost\n")
+                    body="other.example HTTP/1.1 localhost .")
         self.expect("fail", "tls_hostname", self.url(), caFile=ca, serverName="other.example")
 
     def test_client_certificate(self):
@@ -359,6 +359,14 @@ readiness:
             with harness.Agent(config) as agent:
                 agent.wait_for(lambda agent: agent.probe("app").get("reason"))
                 agent.wait_ready(ready)
+
+    def test_sessions_are_not_resumed(self):
+        # a resumed one shows no certificate, so one that has expired would not be noticed
+        config = (f"readiness:\n  app:\n    http: {{ url: '{self.url()}', body: 'localhost .', "
+                  f"caFile: {self.certificates.ca} }}\n    periodSeconds: 0.1\n")
+        with harness.Agent(config) as agent:
+            agent.wait_for(lambda agent: agent.probe("app")["runs"] >= 5)
+            self.assertEqual({run["reason"] for run in agent.probe("app")["history"]}, {"ok"})
 
     def test_a_new_authority_counts_at_once(self):
         ca = self.tmp / "ca.crt"
