@@ -174,7 +174,7 @@ class Plain(HttpCase):
         self.expect("pass", "ok", self.url("/files/full"), bodyRegex="f$")
 
     def test_slow_answers(self):
-        result = self.expect("fail", "body_timeout", self.url("/files/slow"), timeout=0.5)
+        result = self.expect("fail", "body_timeout", self.url("/files/slow"), timeout=0.8)
         self.assertIn("no complete body after status 200", result["message"])
         self.assertLess(result["durationMs"], 5000)
         self.assertFalse(result["alive"])
