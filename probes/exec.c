@@ -92,11 +92,7 @@ static int set_target(void *conf, const char *target, struct error *error)
 	if (!command)
 		return error_set(error, "expected a target such as exec:/app/check");
 	exec->nagios = strncasecmp(target, "nagios:", strlen("nagios:")) == 0;
-	command++;
-	/* "exec:///app/check" is how the path would be spelt in other URLs */
-	if (strncmp(command, "///", 3) == 0)
-		command += 2;
-	return field_split_command(command, &exec->command, error);
+	return field_split_command(command + 1, &exec->command, error);
 }
 
 static int check(void *conf, bool kubernetes_form, struct error *error)
