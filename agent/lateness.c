@@ -20,13 +20,18 @@ void lateness_note(struct lateness *lateness, int64_t late_us)
 	lateness->count++;
 }
 
+int64_t lateness_edge_us(int bucket)
+{
+	return (int64_t)(FIRST_EDGE_US * exp2(bucket / 2.0));
+}
+
 int64_t lateness_below_us(const struct lateness *lateness, double share)
 {
 	uint64_t wanted = (uint64_t)ceil(share * (double)lateness->count);
 	uint64_t seen = 0;
 
 	for (int i = 0; i < LATENESS_BUCKETS && lateness->count > 0; i++) {
-		int64_t edge_us = (int64_t)(FIRST_EDGE_US * exp2(i / 2.0));
+		int64_t edge_us = lateness_edge_us(i);
 
 		seen += lateness->buckets[i];
 		if (seen >= wanted)

@@ -17,6 +17,9 @@ struct lateness {
 /* Notes one; being early counts as 0. */
 void lateness_note(struct lateness *lateness, int64_t late_us);
 
+/* What a bucket's values stay below. */
+int64_t lateness_edge_us(int bucket);
+
 /* The value below which `share` (0..1) of them stayed, to within a factor of 1.4; 0 when there were
  * none. The maximum is exact. */
 int64_t lateness_below_us(const struct lateness *lateness, double share);

@@ -519,6 +519,24 @@ void report_health_json(const struct engine *engine, const struct report_request
 	buffer_text(buffer, "\n");
 }
 
+/* Counts since the start: of two readings, the difference tells about the time between them. */
+static void lateness_members(struct json_writer *json, const struct lateness *lateness)
+{
+	json_milliseconds(json, "median", lateness_below_us(lateness, 0.5));
+	json_milliseconds(json, "p99", lateness_below_us(lateness, 0.99));
+	json_milliseconds(json, "maximum", lateness->maximum_us);
+	json_array_begin(json, "histogram");
+	for (int i = 0; i < LATENESS_BUCKETS; i++) {
+		if (lateness->buckets[i] == 0)
+			continue;
+		json_object_begin(json, NULL);
+		json_milliseconds(json, "below", lateness_edge_us(i));
+		json_integer(json, "count", (int64_t)lateness->buckets[i]);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
 void report_status_begin(struct json_writer *json, const struct engine *engine)
 {
 	const struct settings *settings = &engine_config(engine)->settings;
@@ -544,9 +562,7 @@ void report_status_begin(struct json_writer *json, const struct engine *engine)
 	}
 	json_object_end(json);
 	json_object_begin(json, "latenessMs");
-	json_milliseconds(json, "median", lateness_below_us(engine_lateness(engine), 0.5));
-	json_milliseconds(json, "p99", lateness_below_us(engine_lateness(engine), 0.99));
-	json_milliseconds(json, "maximum", engine_lateness(engine)->maximum_us);
+	lateness_members(json, engine_lateness(engine));
 	json_object_end(json);
 	json_integer(json, "probesRunning", (int64_t)runner_running_count());
 	json_integer(json, "probeCount", (int64_t)engine_probe_count(engine));
