@@ -4,58 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/buffer.h"
 #include "agent/field.h"
 #include "agent/loop.h"
 #include "agent/resolve.h"
 #include "probes/postgres_session.h"
+#include "probes/postgres_settings.h"
 #include "probes/postgres_text.h"
 #include "probes/probe.h"
 
 enum {
-	QUERY_SIZE_MAX = 64 * 1024,
 	FOUND_SIZE = 48, /* of a value that is shown */
 	/* The server ends a query by itself so long after we have turned away from it. */
 	STATEMENT_GRACE_MS = 500,
-};
-
-/* Where libpq and Debian's servers agree to meet when no host is given. */
-static const char default_host[] = "/var/run/postgresql";
-static const char default_port[] = "5432";
-
-/* The words of libpq's target_session_attrs; the first three are our roles as well. */
-enum wanted {
-	WANT_ANY,
-	WANT_PRIMARY,
-	WANT_STANDBY,
-	WANT_READ_WRITE,
-	WANT_READ_ONLY,
-	WANT_PREFER_STANDBY,
-};
-static const char *const wanted_names[] = {"any",       "primary",        "standby", "read-write",
-					   "read-only", "prefer-standby", NULL};
-static const char *const role_choices[] = {"any", "primary", "standby", NULL};
-
-enum keeping { KEEP_NOTHING, KEEP_CONNECTION };
-static const char *const connection_choices[] = {"fresh", "persistent", NULL};
-
-struct postgres_conf {
-	struct secret url;
-	struct secret password;
-	char *host;
-	char *port;
-	char *user;
-	char *database;
-	char *sslmode;
-	int role;
-	int64_t max_lag_us;
-	char *query;
-	char *expect;
-	int connection;
-	int64_t warn_above_us;
-
-	/* Merged once, but NULL when the URL is in a file, which each run reads anew. */
-	struct postgres_parameters *parameters;
 };
 
 /* Between runs, with `connection: persistent`. */
@@ -75,7 +35,7 @@ struct postgres_run {
 	const struct postgres_parameters *parameters;
 	struct postgres_parameters *own_parameters; /* NULL = the conf's are used */
 	char *password;
-	enum wanted wanted;
+	enum postgres_wanted wanted;
 	enum step step;
 	struct loop_timer limit;
 	struct postgres_session session;
@@ -100,63 +60,6 @@ struct postgres_run {
 	bool has_failed;
 	struct postgres_failure failure;
 };
-
-/* ---- settings ---- */
-
-static struct postgres_parameters *merge(const struct postgres_conf *conf, const char *url,
-					 enum probe_reason *ret_reason, struct error *error)
-{
-	const struct postgres_settings settings = {
-		.url = url,
-		.host = conf->host,
-		.port = conf->port,
-		.user = conf->user,
-		.database = conf->database,
-		.sslmode = conf->sslmode,
-	};
-
-	return postgres_parameters_create(&settings, ret_reason, error);
-}
-
-static enum wanted wanted_role(const struct postgres_conf *conf,
-			       const struct postgres_parameters *parameters)
-{
-	const char *attributes = postgres_parameter(parameters, "target_session_attrs");
-
-	if (conf->role != WANT_ANY)
-		return (enum wanted)conf->role;
-	for (int i = 0; wanted_names[i]; i++) {
-		if (strcmp(wanted_names[i], attributes) == 0)
-			return (enum wanted)i;
-	}
-	return WANT_ANY;
-}
-
-static size_t host_count(const struct postgres_parameters *parameters)
-{
-	const char *literals = postgres_parameter(parameters, "hostaddr");
-
-	return postgres_list_count(*literals ? literals : postgres_parameter(parameters, "host"));
-}
-
-/* The host, its literal address and port at `index`; their sizes have been checked. */
-static void host_at(const struct postgres_parameters *parameters, size_t index,
-		    char host[POSTGRES_HOST_SIZE], char literal[POSTGRES_HOST_SIZE],
-		    char port[POSTGRES_PORT_SIZE])
-{
-	const char *ports = postgres_parameter(parameters, "port");
-
-	postgres_list_item(postgres_parameter(parameters, "host"), index, host, POSTGRES_HOST_SIZE);
-	postgres_list_item(postgres_parameter(parameters, "hostaddr"), index, literal,
-			   POSTGRES_HOST_SIZE);
-	/* One port is for all hosts. */
-	postgres_list_item(ports, postgres_list_count(ports) > 1 ? index : 0, port,
-			   POSTGRES_PORT_SIZE);
-	if (!*host && !*literal)
-		memcpy(host, default_host, sizeof(default_host));
-	if (!*port)
-		memcpy(port, default_port, sizeof(default_port));
-}
 
 /* FNV-1a, to notice that a secret's file has changed. */
 static uint64_t fingerprint_of(const char *url, const char *password)
@@ -291,8 +194,8 @@ static bool connect_next(struct postgres_run *postgres)
 /* Takes up the next host; returns whether its name has to be resolved first. */
 static bool take_host(struct postgres_run *postgres)
 {
-	host_at(postgres->parameters, postgres->host_index++, postgres->host, postgres->literal,
-		postgres->port);
+	postgres_host_at(postgres->parameters, postgres->host_index++, postgres->host,
+			 postgres->literal, postgres->port);
 	postgres->address_index = 0;
 	postgres->is_resolved = !*postgres->literal && !postgres_is_unix(postgres->host);
 	postgres->address_count = postgres->is_resolved ? 0 : 1;
@@ -303,9 +206,9 @@ static bool take_host(struct postgres_run *postgres)
  */
 static bool try_again(struct postgres_run *postgres)
 {
-	if (postgres->wanted != WANT_PREFER_STANDBY)
+	if (postgres->wanted != POSTGRES_PREFER_STANDBY)
 		return false;
-	postgres->wanted = WANT_ANY;
+	postgres->wanted = POSTGRES_ANY;
 	postgres->host_index = 0;
 	return true;
 }
@@ -408,16 +311,16 @@ static bool role_is_wanted(const struct postgres_run *postgres)
 	bool writable = !postgres->is_standby && !postgres->is_read_only;
 
 	switch (postgres->wanted) {
-	case WANT_PRIMARY:
+	case POSTGRES_PRIMARY:
 		return !postgres->is_standby;
-	case WANT_STANDBY:
-	case WANT_PREFER_STANDBY:
+	case POSTGRES_STANDBY:
+	case POSTGRES_PREFER_STANDBY:
 		return postgres->is_standby;
-	case WANT_READ_WRITE:
+	case POSTGRES_READ_WRITE:
 		return writable;
-	case WANT_READ_ONLY:
+	case POSTGRES_READ_ONLY:
 		return !writable;
-	case WANT_ANY:
+	case POSTGRES_ANY:
 		break;
 	}
 	return true;
@@ -433,7 +336,7 @@ static bool judge_role(struct postgres_run *postgres)
 	snprintf(failure.sentence, sizeof(failure.sentence), "the server is a %s%s, wanted is %s",
 		 postgres->is_standby ? "standby" : "primary",
 		 postgres->is_read_only && !postgres->is_standby ? " and read-only" : "",
-		 wanted_names[postgres->wanted]);
+		 postgres_wanted_names[postgres->wanted]);
 	note_failure(postgres, &failure);
 	leave_host(postgres);
 	return false;
@@ -445,7 +348,8 @@ static void next_step(struct postgres_run *postgres)
 {
 	const struct postgres_conf *conf = postgres->conf;
 
-	if (postgres->step < STEP_ROLE && (postgres->wanted != WANT_ANY || conf->max_lag_us > 0)) {
+	if (postgres->step < STEP_ROLE &&
+	    (postgres->wanted != POSTGRES_ANY || conf->max_lag_us > 0)) {
 		if (!postgres_session_role(&postgres->session, &postgres->is_standby,
 					   &postgres->is_read_only)) {
 			ask(postgres, STEP_ROLE, role_query);
@@ -627,7 +531,8 @@ static int read_secrets(struct postgres_run *postgres)
 	if (error.text[0] == '\0')
 		postgres->password = secret_read(&conf->password, &error);
 	if (error.text[0] == '\0' && conf->url.file) {
-		postgres->own_parameters = merge(conf, url, &reason, &error);
+		postgres->own_parameters =
+			postgres_parameters_create(url, &conf->overrides, &reason, &error);
 		postgres->parameters = postgres->own_parameters;
 	}
 	postgres->fingerprint = fingerprint_of(url, postgres->password);
@@ -656,8 +561,8 @@ static void postgres_start(struct probe_run *run)
 	postgres->session.on_answer = on_answer;
 	if (read_secrets(postgres) < 0)
 		return;
-	postgres->host_count = host_count(postgres->parameters);
-	postgres->wanted = wanted_role(postgres->conf, postgres->parameters);
+	postgres->host_count = postgres_host_count(postgres->parameters);
+	postgres->wanted = postgres_wanted_role(postgres->conf, postgres->parameters);
 	if (!use_kept(postgres, run->kept))
 		try_next(postgres);
 }
@@ -669,7 +574,7 @@ static void postgres_stop(struct probe_run *run)
 
 	loop_timer_clear(run->env->loop, &postgres->limit);
 	resolve_cancel(run->env->resolver, &postgres->lookup);
-	if (postgres->conf->connection == KEEP_CONNECTION && postgres->session.conn) {
+	if (postgres->conf->connection == POSTGRES_PERSISTENT && postgres->session.conn) {
 		kept->conn = postgres_session_take(&postgres->session);
 		kept->fingerprint = postgres->fingerprint;
 	}
@@ -690,127 +595,21 @@ static void postgres_forget(const struct probe_env *env, const void *conf, void 
 	kept->conn = NULL;
 }
 
-static int postgres_check(void *conf_memory, bool kubernetes_form, struct error *error)
-{
-	struct postgres_conf *conf = conf_memory;
-	enum probe_reason reason;
-
-	(void)kubernetes_form;
-	if (conf->expect && !conf->query)
-		return error_set(error, "expect is compared with a query's answer, and there is no "
-					"query");
-	if (conf->query && strlen(conf->query) > QUERY_SIZE_MAX)
-		return error_set(error, "query is longer than %d KiB", QUERY_SIZE_MAX / 1024);
-	if (conf->max_lag_us > 0 && conf->role == WANT_PRIMARY)
-		return error_set(error, "maxLagSeconds is about standbys, and role is primary");
-	if (conf->url.file)
-		return 0;
-	conf->parameters = merge(conf, conf->url.value, &reason, error);
-	return conf->parameters ? 0 : -1;
-}
-
-static void postgres_release(void *conf_memory)
-{
-	struct postgres_conf *conf = conf_memory;
-
-	postgres_parameters_free(conf->parameters);
-	conf->parameters = NULL;
-}
-
-static void describe_hosts(const struct postgres_parameters *parameters, struct buffer *text)
-{
-	char host[POSTGRES_HOST_SIZE], literal[POSTGRES_HOST_SIZE], port[POSTGRES_PORT_SIZE];
-
-	for (size_t i = 0; i < host_count(parameters); i++) {
-		const char *shown = host;
-
-		host_at(parameters, i, host, literal, port);
-		if (!*host)
-			shown = literal;
-		buffer_format(text, strchr(shown, ':') ? "%s[%s]:%s" : "%s%s:%s", i > 0 ? "," : "",
-			      shown, port);
-	}
-}
-
-static void postgres_describe(const void *conf_memory, char *text, size_t size)
-{
-	const struct postgres_conf *conf = conf_memory;
-	const struct postgres_parameters *parameters = conf->parameters;
-	struct buffer target;
-
-	if (!parameters) {
-		snprintf(text, size, "postgres: (urlFile %s)",
-			 conf->url.file ? conf->url.file : "");
-		return;
-	}
-	buffer_init(&target, size - 1);
-	buffer_format(&target, "postgres://%s@", postgres_parameter(parameters, "user"));
-	describe_hosts(parameters, &target);
-	if (*postgres_parameter(parameters, "dbname"))
-		buffer_format(&target, "/%s", postgres_parameter(parameters, "dbname"));
-	snprintf(text, size, "%s", target.data ? target.data : "postgres:");
-	buffer_free(&target);
-}
-
-static const char *const schemes[] = {"postgres", "postgresql", NULL};
-
-#define FIELD(field_kind, member) \
-	.kind = field_kind, .offset = offsetof(struct postgres_conf, member)
-
-static const struct field fields[] = {
-	{.name = "url",
-	 FIELD(FIELD_SECRET, url),
-	 .help = "URL or connection string of libpq (default: its environment, PGHOST and so on)"},
-	{.name = "password",
-	 FIELD(FIELD_SECRET, password),
-	 .help = "password (default: the URL's, PGPASSWORD or ~/.pgpass)"},
-	{.name = "host",
-	 FIELD(FIELD_TEXT, host),
-	 .help = "host, or directory of the unix socket, instead of the URL's"},
-	{.name = "port", FIELD(FIELD_TEXT, port), .help = "port instead of the URL's"},
-	{.name = "user", FIELD(FIELD_TEXT, user), .help = "user instead of the URL's"},
-	{.name = "database", FIELD(FIELD_TEXT, database), .help = "database instead of the URL's"},
-	{.name = "sslmode",
-	 FIELD(FIELD_TEXT, sslmode),
-	 .help = "disable, allow, prefer, require, verify-ca or verify-full (default: the URL's)"},
-	{.name = "role",
-	 FIELD(FIELD_CHOICE, role),
-	 .fallback = "any",
-	 .choices = role_choices,
-	 .help = "what the server must be"},
-	{.name = "maxLagSeconds",
-	 FIELD(FIELD_SECONDS, max_lag_us),
-	 .help = "how far a standby may be behind (default: any far)"},
-	{.name = "query", FIELD(FIELD_TEXT, query), .help = "query that must return a row"},
-	{.name = "expect",
-	 FIELD(FIELD_TEXT, expect),
-	 .help = "what the first column of the query's first row must be"},
-	{.name = "connection",
-	 FIELD(FIELD_CHOICE, connection),
-	 .fallback = "fresh",
-	 .choices = connection_choices,
-	 .help = "open a session for each run, or keep one open between runs"},
-	{.name = "warnAboveSeconds",
-	 FIELD(FIELD_SECONDS, warn_above_us),
-	 .help = "warn when it takes longer (default: never)"},
-	{0},
-};
-
 extern const struct probe_type probe_postgres;
 
 const struct probe_type probe_postgres = {
 	.name = "postgres",
-	.schemes = schemes,
+	.schemes = postgres_schemes,
 	.component = "datastore",
 	.summary = "opens a session; on request its role, replication lag and a query's answer",
 	.example = "postgres://app@db:5432/users",
-	.fields = fields,
+	.fields = postgres_fields,
 	.conf_size = sizeof(struct postgres_conf),
 	.state_size = sizeof(struct postgres_run),
 	.kept_size = sizeof(struct postgres_kept),
-	.check = postgres_check,
-	.describe = postgres_describe,
-	.release = postgres_release,
+	.check = postgres_settings_check,
+	.describe = postgres_settings_describe,
+	.release = postgres_settings_release,
 	.start = postgres_start,
 	.stop = postgres_stop,
 	.forget = postgres_forget,

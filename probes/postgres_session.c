@@ -102,15 +102,15 @@ static int set_parameter(struct postgres_parameters *parameters, const char *key
 }
 
 static int set_parameters(struct postgres_parameters *parameters,
-			  const struct postgres_settings *settings)
+			  const struct postgres_overrides *overrides)
 {
 	const char *encoding = option_of(parameters, "client_encoding")->val;
 
-	if (set_parameter(parameters, "host", settings->host) < 0 ||
-	    set_parameter(parameters, "port", settings->port) < 0 ||
-	    set_parameter(parameters, "user", settings->user) < 0 ||
-	    set_parameter(parameters, "dbname", settings->database) < 0 ||
-	    set_parameter(parameters, "sslmode", settings->sslmode) < 0 ||
+	if (set_parameter(parameters, "host", overrides->host) < 0 ||
+	    set_parameter(parameters, "port", overrides->port) < 0 ||
+	    set_parameter(parameters, "user", overrides->user) < 0 ||
+	    set_parameter(parameters, "dbname", overrides->database) < 0 ||
+	    set_parameter(parameters, "sslmode", overrides->sslmode) < 0 ||
 	    set_parameter(parameters, "fallback_application_name", "readyd") < 0)
 		return -1;
 	return set_parameter(parameters, "client_encoding", encoding ? encoding : "UTF8");
@@ -179,8 +179,8 @@ static int check_parameters(const struct postgres_parameters *parameters,
 
 static struct postgres_parameters *parse(const char *url, struct error *error)
 {
-	char sentence[200], *message = NULL;
 	PQconninfoOption *options;
+	char *message = NULL;
 
 	if (url && strncmp(url, "postgres://", 11) != 0 && strncmp(url, "postgresql://", 13) != 0 &&
 	    !strchr(url, '=')) {
@@ -190,6 +190,8 @@ static struct postgres_parameters *parse(const char *url, struct error *error)
 	}
 	options = PQconninfoParse(url ? url : "", &message);
 	if (!options) {
+		char sentence[160];
+
 		postgres_sentence_unquoted(message ? message : "out of memory", sentence,
 					   sizeof(sentence));
 		error_set(error, "the connection string cannot be read: %s", sentence);
@@ -198,16 +200,17 @@ static struct postgres_parameters *parse(const char *url, struct error *error)
 	return (void *)options;
 }
 
-struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
+struct postgres_parameters *postgres_parameters_create(const char *url,
+						       const struct postgres_overrides *overrides,
 						       enum probe_reason *ret_reason,
 						       struct error *error)
 {
-	struct postgres_parameters *parameters = parse(settings->url, error);
+	struct postgres_parameters *parameters = parse(url, error);
 
 	*ret_reason = REASON_CANNOT_START;
 	if (!parameters)
 		return NULL;
-	if (set_parameters(parameters, settings) < 0)
+	if (set_parameters(parameters, overrides) < 0)
 		error_set(error, "out of memory");
 	else if (add_service(&parameters, error) == 0 &&
 		 check_parameters(parameters, ret_reason, error) == 0)
@@ -367,7 +370,6 @@ static void explain_no_connection(PGconn *conn, const char *address,
 	const char *text = PQerrorMessage(conn);
 	int error_number = postgres_errno_of(text);
 	enum probe_reason reason;
-	char sentence[160];
 
 	/* libpq keeps quiet about a socket that it could not create, so it is done again. */
 	if (text[0] == '\0') {
@@ -381,8 +383,8 @@ static void explain_no_connection(PGconn *conn, const char *address,
 	reason = probe_reason_from_errno(error_number);
 	if (error_number == 0) {
 		/* It has not come to connecting: a parameter is of no use. */
-		postgres_sentence(text, sentence, sizeof(sentence));
-		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_CANNOT_START, "%s", sentence);
+		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_CANNOT_START, "%s", "");
+		postgres_sentence(text, failure->sentence, sizeof(failure->sentence));
 	} else if (*address) {
 		set_failure(failure, POSTGRES_NO_CONNECTION, reason,
 			    strchr(address, ':') ? "cannot connect to [%s]:%s: %s"

@@ -18,18 +18,23 @@ struct pg_conn;
 
 /* ---- parameters ---- */
 
-/* What the user has set; all may be NULL. */
-struct postgres_settings {
-	const char *url;                                     /* a URL or a connection string */
-	const char *host, *port, *user, *database, *sslmode; /* instead of the URL's */
+/* What the user has set beside the URL, and what counts instead of the URL's; all may be NULL. */
+struct postgres_overrides {
+	char *host;
+	char *port;
+	char *user;
+	char *database;
+	char *sslmode;
 };
 
 /* The parameters of a connection by libpq's names. What is not set is in libpq's environment, or
  * has a default of libpq's. */
 struct postgres_parameters;
 
-/* NULL with a sentence, which contains nothing secret, and with the reason that it is for a run. */
-struct postgres_parameters *postgres_parameters_create(const struct postgres_settings *settings,
+/* Of a URL or a connection string, which may be NULL. Returns NULL with a sentence, which contains
+ * nothing secret, and with the reason that it is for a run. */
+struct postgres_parameters *postgres_parameters_create(const char *url,
+						       const struct postgres_overrides *overrides,
 						       enum probe_reason *ret_reason,
 						       struct error *error);
 void postgres_parameters_free(struct postgres_parameters *parameters);

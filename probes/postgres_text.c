@@ -53,17 +53,15 @@ bool postgres_is_unix(const char *host)
 
 static int check_port(const char *ports, size_t index, struct error *error)
 {
-	char port[POSTGRES_PORT_SIZE], *end;
-	long number;
+	char port[POSTGRES_PORT_SIZE], *end = port;
+	bool fits = postgres_list_item(ports, index, port, sizeof(port)) == 0;
+	long number = strtol(port, &end, 10);
 
-	if (postgres_list_item(ports, index, port, sizeof(port)) == 0) {
-		if (port[0] == '\0')
-			return 0; /* the default */
-		number = strtol(port, &end, 10);
-		if (isdigit((unsigned char)port[0]) && *end == '\0' && number > 0 &&
-		    number <= 65535)
-			return 0;
-	}
+	if (fits && port[0] == '\0')
+		return 0; /* the default */
+	if (fits && isdigit((unsigned char)port[0]) && *end == '\0' && number > 0 &&
+	    number <= 65535)
+		return 0;
 	return error_set(error,
 			 "the port is not a number from 1 to 65535 (in a URL, write %%2F for "
 			 "a \"/\" in the password, %%3A for a \":\" and %%3F for a \"?\")");

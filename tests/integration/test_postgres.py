@@ -496,6 +496,16 @@ class Unanswered(PostgresTestCase):
                           contains=f"{self.tmp}/.s.PGSQL.5432")
         self.assert_fails("dns_failure", "postgres://a@nowhere.invalid/", alive=False)
 
+    def test_no_descriptor_for_a_connection(self):
+        for host in ("127.0.0.1", "[::1]"):
+            done = harness.subprocess.run(
+                ["prlimit", "--nofile=4:4", harness.BINARY, "check", "--json",
+                 f"postgres://a@{host}:{primary.port}/"], capture_output=True, text=True,
+                env=harness.clean_environment())
+            result = json.loads(done.stdout)
+            self.assert_result(result, "fail", "resources")
+            self.assertIn(f"cannot connect to {host}:{primary.port}", result["message"])
+
     def test_connection_that_is_not_accepted(self):
         with FullServer() as server:
             self.assert_fails("connect_timeout", self.url(server), timeout=0.5, alive=False,
