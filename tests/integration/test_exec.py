@@ -281,11 +281,11 @@ class Output(TestCase):
 
     def test_closing_the_output_is_not_the_end(self):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = shell("exec >&- 2>&-; sleep 1; exit 5")[1]
+        result = shell("exec >&- 2>&-; sleep 2; exit 5")[1]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.assert_result(result, "fail", "exit_code")
-        self.assertGreaterEqual(result["durationMs"], 1000)
-        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0.5)
+        self.assertGreaterEqual(result["durationMs"], 2000)
+        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0.3)
 
     def test_held_output_does_not_delay_the_end(self):
         """A background child has the pipe, also one that has left the group."""
