@@ -196,7 +196,9 @@ class BadServer:
     def _serve(self, connection):
         try:
             if self.tls:
-                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
+                # An end without close_notify is to be an error, so that a test can see it.
+                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True,
+                                                       suppress_ragged_eofs=False)
             for step in self.steps:
                 step(connection)
         except (Ended, OSError):

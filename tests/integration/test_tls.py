@@ -230,17 +230,20 @@ class Files(TlsTestCase):
 
     def test_a_changed_file_is_read_again(self):
         authorities = self.tmp / "ca.pem"
-        authorities.write_bytes(self.certificates.other_ca.read_bytes())
+        # of the same size, so that it is the time that tells
+        wrong, right = (path.read_bytes().ljust(4096, b"\n")
+                        for path in (self.certificates.other_ca, self.certificates.ca))
+        authorities.write_bytes(wrong)
         with BadServer(wait_close(), tls=self.context()) as server:
             config = (f"readiness: {{a: {{tcp: {{url: 'tcp://localhost:{server.port}', tls: true, "
                       f"caFile: {authorities}}}, periodSeconds: 0.05, timeoutSeconds: 20, "
                       f"failureThreshold: 1}}}}")
             with Agent(config) as agent:
                 agent.wait_for(lambda _: agent.probe("a").get("reason") == "tls_untrusted")
-                authorities.write_bytes(self.certificates.ca.read_bytes())
+                authorities.write_bytes(right)
                 agent.wait_ready()
                 replacement = self.tmp / "new.pem"
-                replacement.write_bytes(self.certificates.other_ca.read_bytes())
+                replacement.write_bytes(wrong)
                 replacement.rename(authorities)
                 agent.wait_ready(503)
                 authorities.unlink()
@@ -301,7 +304,6 @@ class Exchange(TlsTestCase):
             self.assert_check("pass", "ok", server.port, send="hello")
             server.wait_accepted(1)
             server.join()
-            # an end without close_notify would be an error in the server's read
             self.assertEqual((server.connections[0].received,
                               server.connections[0].closed_by_peer), (b"hello", True))
 
