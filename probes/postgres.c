@@ -1,5 +1,6 @@
 /* PostgreSQL: a session opens in time, to a server of the wanted role, and a query answers as
  * wanted. What a session is, and libpq, is in postgres_session.c. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ struct postgres_run {
 	enum step step;
 	struct loop_timer limit;
 	struct postgres_session session;
+	char waiting_for[80];
 
 	/* the host being tried; the indices are of the next host and address */
 	size_t host_count, host_index;
@@ -129,15 +131,37 @@ static void note_failure(struct postgres_run *postgres, const struct postgres_fa
 
 /* ---- connecting ---- */
 
+static void wait_for(struct postgres_run *postgres, enum step step, enum probe_reason reason,
+		     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Notes what is being waited for, in the words of probe_run's waiting_for. */
+static void wait_for(struct postgres_run *postgres, enum step step, enum probe_reason reason,
+		     const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(postgres->waiting_for, sizeof(postgres->waiting_for), format, arguments);
+	va_end(arguments);
+	postgres->step = step;
+	postgres->run->deadline_reason = reason;
+	postgres->run->waiting_for = postgres->waiting_for;
+}
+
 /* Gives what is being tried its fair share of the time that is left, when `others` can be tried
- * after it. It ends a microsecond before the run does, to say what was being waited for. */
+ * after it. When something has been tried before and this is the last, it ends right before the run
+ * does, so that the most telling failure of them all is reported. */
 static void limit_time(struct postgres_run *postgres, size_t others)
 {
 	struct loop *loop = postgres->run->env->loop;
 	int64_t now_us = loop_now_us(loop);
 	int64_t left_us = postgres->run->deadline_us - now_us;
 
-	loop_timer_set(loop, &postgres->limit, now_us + left_us / (int64_t)(others + 1) - 1);
+	if (others > 0 || postgres->has_failed)
+		loop_timer_set(loop, &postgres->limit,
+			       now_us + left_us / (int64_t)(others + 1) - 1);
+	else
+		loop_timer_clear(loop, &postgres->limit);
 }
 
 static size_t other_hosts(const struct postgres_run *postgres)
@@ -165,6 +189,15 @@ static void on_resolved(struct lookup *lookup, const struct address *addresses, 
 	try_next(postgres);
 }
 
+static void on_connected(struct postgres_session *session)
+{
+	struct postgres_run *postgres = session->owner;
+
+	wait_for(postgres, STEP_CONNECT, REASON_TIMEOUT, "session on the accepted connection");
+	/* The address is settled, but another host is tried if this one says nothing. */
+	limit_time(postgres, other_hosts(postgres));
+}
+
 /* Begins to connect to the next address; returns whether that is under way. */
 static bool connect_next(struct postgres_run *postgres)
 {
@@ -182,13 +215,22 @@ static bool connect_next(struct postgres_run *postgres)
 		address_host(&postgres->addresses[index], address, sizeof(address));
 		place.address = address;
 	}
-	postgres->step = STEP_CONNECT;
+	if (*place.address)
+		wait_for(postgres, STEP_CONNECT, REASON_CONNECT_TIMEOUT,
+			 "connection to %.60s, port %s", place.address, postgres->port);
+	else
+		wait_for(postgres, STEP_CONNECT, REASON_CONNECT_TIMEOUT, "connection to %.60s",
+			 postgres->host);
 	limit_time(postgres,
 		   postgres->address_count - postgres->address_index + other_hosts(postgres));
-	if (postgres_session_open(&postgres->session, postgres->parameters, &place, &failure) == 0)
-		return true;
-	note_failure(postgres, &failure);
-	return false;
+	if (postgres_session_open(&postgres->session, postgres->parameters, &place, &failure) < 0) {
+		note_failure(postgres, &failure);
+		return false;
+	}
+	/* A unix socket connects at once. */
+	if (postgres->session.connected)
+		on_connected(&postgres->session);
+	return true;
 }
 
 /* Takes up the next host; returns whether its name has to be resolved first. */
@@ -228,7 +270,7 @@ static void try_next(struct postgres_run *postgres)
 		if (take_host(postgres))
 			break;
 	}
-	postgres->step = STEP_RESOLVE;
+	wait_for(postgres, STEP_RESOLVE, REASON_DNS_FAILURE, "address of %.60s", postgres->host);
 	limit_time(postgres, other_hosts(postgres));
 	postgres->lookup.on_done = on_resolved;
 	postgres->lookup.owner = postgres;
@@ -244,14 +286,6 @@ static void leave_host(struct postgres_run *postgres)
 	postgres_session_close(&postgres->session);
 	postgres->address_index = postgres->address_count;
 	try_next(postgres);
-}
-
-static void on_connected(struct postgres_session *session)
-{
-	struct postgres_run *postgres = session->owner;
-
-	/* The address is settled, but another host is tried if this one says nothing. */
-	limit_time(postgres, other_hosts(postgres));
 }
 
 static void on_failed(struct postgres_session *session, const struct postgres_failure *failure)
@@ -301,7 +335,7 @@ static void ask(struct postgres_run *postgres, enum step step, const char *query
 {
 	int64_t left_us = postgres->run->deadline_us - loop_now_us(postgres->run->env->loop);
 
-	postgres->step = step;
+	wait_for(postgres, step, REASON_TIMEOUT, "answer to the query");
 	postgres->has_row = false;
 	postgres_session_query(&postgres->session, query, left_us / 1000 + STATEMENT_GRACE_MS);
 }
@@ -370,7 +404,7 @@ static void on_open(struct postgres_session *session)
 {
 	struct postgres_run *postgres = session->owner;
 
-	limit_time(postgres, 0);
+	loop_timer_clear(postgres->run->env->loop, &postgres->limit);
 	next_step(postgres);
 }
 
@@ -461,37 +495,14 @@ static void on_answer(struct postgres_session *session)
 static void on_limit(struct loop_timer *timer)
 {
 	struct postgres_run *postgres = timer->owner;
-	struct postgres_failure failure = {POSTGRES_LOST, REASON_TIMEOUT, ""};
-	double seconds = (double)(timer->at_us + 1 - postgres->started_us) / 1e6;
+	struct postgres_failure failure = {POSTGRES_NO_CONNECTION, postgres->run->deadline_reason,
+					   ""};
 
-	switch (postgres->step) {
-	case STEP_RESOLVE:
-		resolve_cancel(postgres->run->env->resolver, &postgres->lookup);
-		failure.reason = REASON_DNS_FAILURE;
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 "no name server answered for \"%.100s\" within %.3g s", postgres->host,
-			 seconds);
-		break;
-	case STEP_CONNECT:
-		if (!postgres->session.connected)
-			failure.reason = REASON_CONNECT_TIMEOUT;
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 postgres->session.connected
-				 ? "the server accepted the connection and opened no session in "
-				   "%.3g s"
-				 : "the connection was not accepted within %.3g s",
-			 seconds);
-		break;
-	case STEP_ALIVE:
-		leave_host(postgres);
-		return;
-	default:
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 "the query was not answered within %.3g s", seconds);
-		finish_failed(postgres, &failure);
-		return;
-	}
-	note_failure(postgres, &failure);
+	snprintf(failure.sentence, sizeof(failure.sentence), "no %s within %.3g s",
+		 postgres->waiting_for, seconds_taken(postgres));
+	if (postgres->step != STEP_ALIVE)
+		note_failure(postgres, &failure);
+	resolve_cancel(postgres->run->env->resolver, &postgres->lookup);
 	postgres_session_close(&postgres->session);
 	try_next(postgres);
 }

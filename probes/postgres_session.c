@@ -162,13 +162,14 @@ static int check_parameters(const struct postgres_parameters *parameters,
 {
 	const char *mode = postgres_parameter(parameters, "sslmode");
 	bool system = strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0;
+	bool direct = strcmp(postgres_parameter(parameters, "sslnegotiation"), "direct") == 0;
 
 	if (check_word(parameters, "sslmode",
 		       "disable, allow, prefer, require, verify-ca, verify-full", error) < 0 ||
 	    check_word(parameters, "target_session_attrs",
 		       "any, primary, standby, read-write, read-only, prefer-standby", error) < 0)
 		return -1;
-	if ((mode[0] == 'r' || mode[0] == 'v' || system) && !tls_library_version()) {
+	if ((mode[0] == 'r' || mode[0] == 'v' || system || direct) && !tls_library_version()) {
 		*ret_reason = REASON_TLS_UNAVAILABLE;
 		return error_set(error, "%s", TLS_UNAVAILABLE_SENTENCE);
 	}

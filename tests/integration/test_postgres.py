@@ -442,7 +442,7 @@ class Queries(PostgresTestCase):
         result = self.check(primary.url(), query="select pg_sleep(60)", timeout=1)
         self.assert_result(result, "fail", "timeout")
         self.assertTrue(result["alive"])
-        self.assertIn("the query was not answered within 1 s", result["message"])
+        self.assertIn("no answer to the query within 1 s", result["message"])
         end = time.monotonic() + 3
         wait_until(lambda: primary.sessions() == 0, "no session is left")
         self.assertLess(time.monotonic(), end)
@@ -468,7 +468,9 @@ class Unanswered(PostgresTestCase):
         self.addCleanup(server.destroy)
         server.freeze()
         self.assert_fails("timeout", server.url(), timeout=0.5, alive=False,
-                          contains="accepted the connection and opened no session")
+                          contains="no session on the accepted connection within 0.5 s")
+        self.assert_fails("timeout", server.socket_url(), timeout=0.5, alive=False,
+                          contains="no session on the accepted connection within 0.5 s")
         server.thaw()
         self.assert_passes(server.url())
         wait_until(lambda: server.sessions() == 0, "no session is left")
@@ -509,7 +511,7 @@ class Unanswered(PostgresTestCase):
     def test_connection_that_is_not_accepted(self):
         with FullServer() as server:
             self.assert_fails("connect_timeout", self.url(server), timeout=0.5, alive=False,
-                              contains="not accepted")
+                              contains=f"no connection to 127.0.0.1, port {server.port} within")
 
     def test_peers_that_close_or_reset(self):
         for mode in ("disable", "prefer", "require"):
