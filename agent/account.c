@@ -40,8 +40,8 @@ static void add_group(struct account *account, gid_t gid)
 		account->groups[account->group_count++] = gid;
 }
 
-/* The user by name or number, also one that is not in the file by number. Writes the name, "" if it has
- * none. */
+/* The user by name or number, also one that is not in the file by number. Writes the name, "" if it
+ * has none. */
 static int find_user(const char *text, struct account *account, char *ret_name)
 {
 	unsigned id = 0;
@@ -111,8 +111,9 @@ int account_find(const char *text, struct account *account, struct error *error)
 	char user[NAME_SIZE], name[NAME_SIZE];
 
 	if (user_len == 0 || user_len >= sizeof(user))
-		return error_set(
-		    error, "\"%s\" is no user, expected a name or number, or user:group", text);
+		return error_set(error,
+				 "\"%s\" is no user, expected a name or number, or user:group",
+				 text);
 	memcpy(user, text, user_len);
 	user[user_len] = '\0';
 	*account = (struct account){0};

@@ -1,5 +1,5 @@
-/* Users and groups by name or number, from /etc/passwd and /etc/group alone: no name service is asked,
- * because that could block. */
+/* Users and groups by name or number, from /etc/passwd and /etc/group alone: no name service is
+ * asked, because that could block. */
 #ifndef READYD_AGENT_ACCOUNT_H
 #define READYD_AGENT_ACCOUNT_H
 
@@ -18,8 +18,8 @@ struct account {
 };
 
 /* Finds "name", "name:group", "uid" or "uid:gid". Without a group it is the user's own with the
- * supplementary ones, as at a login; a number that is not in /etc/passwd keeps our group. With a group
- * it is that one alone. Returns 0, or -1 with a sentence. */
+ * supplementary ones, as at a login; a number that is not in /etc/passwd keeps our group. With a
+ * group it is that one alone. Returns 0, or -1 with a sentence. */
 int account_find(const char *text, struct account *account, struct error *error);
 
 #endif

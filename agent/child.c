@@ -15,8 +15,8 @@
 
 enum { GROUP_BUCKETS = 256 };
 
-/* A started process with its group: in a bucket while the process runs, then among the dying until the
- * last process of the group is gone. */
+/* A started process with its group: in a bucket while the process runs, then among the dying until
+ * the last process of the group is gone. */
 struct child_group {
 	pid_t pid;           /* of the process and of its group */
 	struct child *child; /* NULL = abandoned */
@@ -77,8 +77,8 @@ size_t child_count(void)
 
 /* ---- reaping ---- */
 
-/* The end of a child of ours. Its group is killed while its zombie still holds the group's number, so
- * that no other group can have got it. */
+/* The end of a child of ours. Its group is killed while its zombie still holds the group's number,
+ * so that no other group can have got it. */
 static void end_child(struct child_group **link)
 {
 	struct child_group *group = *link;
@@ -128,7 +128,8 @@ int child_init(struct loop *loop, struct error *error)
 		return 0;
 	if (launch_init() < 0)
 		return error_set(error, "cannot prepare to start processes: %s", strerror(errno));
-	/* Whoever ignores it has his children reaped by the kernel, and we may have inherited that. */
+	/* Whoever ignores it has his children reaped by the kernel, and we may have inherited that.
+	 */
 	signal(SIGCHLD, SIG_DFL);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
 	    loop_signal_set(loop, SIGCHLD, on_sigchld, NULL) < 0)

@@ -23,8 +23,8 @@
 #include "agent/account.h"
 
 /* The child borrows our memory until it has become the new program, which is several times cheaper
- * than a copy of the memory map. A sanitizer's bookkeeping does not survive that, so there it gets a
- * copy; the memory that both sides talk through is shared in either case. */
+ * than a copy of the memory map. A sanitizer's bookkeeping does not survive that, so there it gets
+ * a copy; the memory that both sides talk through is shared in either case. */
 #ifdef __SANITIZE_ADDRESS__
 enum { CLONE_FLAGS = CLONE_VFORK | SIGCHLD };
 #else
@@ -106,8 +106,8 @@ static void set_up_limits(void)
 		setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* By bare system calls: the C library's functions would change all threads of the parent, which is what
- * they believe to be in. */
+/* By bare system calls: the C library's functions would change all threads of the parent, which is
+ * what they believe to be in. */
 static int set_up_user(void)
 {
 	const struct account *account = launch->account;
@@ -185,7 +185,8 @@ static int become_program(void *argument)
 
 /* ---- in the parent: why it failed ---- */
 
-/* Finds the file that was meant, also relative to the child's directory. False when there is none. */
+/* Finds the file that was meant, also relative to the child's directory. False when there is none.
+ */
 static bool find_program(int directory_fd, struct stat *status)
 {
 	const char *name = launch->command->argv[0], *entry = launch->search_path;

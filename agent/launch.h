@@ -1,4 +1,5 @@
-/* The start of one process: what happens between our process and the new program. For child.c only. */
+/* The start of one process: what happens between our process and the new program. For child.c only.
+ */
 #ifndef READYD_AGENT_LAUNCH_H
 #define READYD_AGENT_LAUNCH_H
 

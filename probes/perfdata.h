@@ -1,4 +1,4 @@
-/* The measured values in the output of a Nagios plugin, by the guidelines of the plugins' developers:
+/* The measured values in the output of a Nagios plugin, as the guidelines for plugins have it:
  *
  *	TEXT | 'label'=value[unit];[warning];[critical];[minimum];[maximum] ...
  *	MORE TEXT
@@ -12,8 +12,8 @@
 
 #include "probes/probe.h"
 
-/* Fills `list` with the values in `output`, which is any bytes. What is not understood is left out, and
- * so is what comes after PERFDATA_MAX values or has a label that was there before. */
+/* Fills `list` with the values in `output`, which is any bytes. What is not understood is left out,
+ * and so is what comes after PERFDATA_MAX values or has a label that was there before. */
 void perfdata_parse(const char *output, size_t len, struct perfdata_list *list);
 
 #endif
