@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/buffer.h"
@@ -333,8 +335,11 @@ static void explain_loss(struct postgres_session *session, ConnStatusType before
 		explain_tls(session, text, failure);
 	} else if (PQconnectionNeedsPassword(session->conn)) {
 		set_failure(failure, POSTGRES_NO_SESSION, REASON_AUTH_FAILED,
-			    "the server wants a password for user \"%.100s\", and there is none",
-			    PQuser(session->conn));
+			    "the server wants a password for user \"%.60s\", and there is none%s",
+			    PQuser(session->conn),
+			    session->ignores_passfile
+				    ? " (the password file must be readable by its owner alone)"
+				    : "");
 	} else {
 		if (!postgres_is_garbage(text)) {
 			if (PQconnectionUsedPassword(session->conn) ||
@@ -443,9 +448,28 @@ static void drop_notice(void *owner, const PGresult *notice)
 	(void)notice;
 }
 
+/* libpq does not read a password file that is for others as well, or is no file, and complains
+ * about it on stderr each time. It keeps quiet about one that is not there. */
+static bool ignores_passfile(const struct postgres_parameters *parameters,
+			     const struct postgres_place *place)
+{
+	const char *path = postgres_parameter(parameters, "passfile"), *home = getenv("HOME");
+	char at_home[PATH_MAX];
+	struct stat status;
+
+	if (place->password || *postgres_parameter(parameters, "password"))
+		return false;
+	if (!*path && home) {
+		snprintf(at_home, sizeof(at_home), "%s/.pgpass", home);
+		path = at_home;
+	}
+	return stat(path, &status) == 0 &&
+	       (!S_ISREG(status.st_mode) || (status.st_mode & (S_IRWXG | S_IRWXO)) != 0);
+}
+
 /* Begins to connect. `bundle` is instead of "system", by which libpq means where OpenSSL looks that
  * it was built with. */
-static PGconn *begin(const struct postgres_parameters *parameters,
+static PGconn *begin(struct postgres_session *session, const struct postgres_parameters *parameters,
 		     const struct postgres_place *place, const char *bundle)
 {
 	struct keyword_list list = {.count = 0};
@@ -456,6 +480,9 @@ static PGconn *begin(const struct postgres_parameters *parameters,
 	list_add(&list, "port", place->port);
 	list_add(&list, "password", place->password);
 	list_add(&list, "target_session_attrs", "any");
+	session->ignores_passfile = ignores_passfile(parameters, place);
+	if (session->ignores_passfile)
+		list_add(&list, "passfile", "/dev/null/none");
 	if (bundle) {
 		list_add(&list, "sslrootcert", bundle);
 		list_add(&list, "sslmode", "verify-full");
@@ -467,7 +494,6 @@ int postgres_session_open(struct postgres_session *session,
 			  const struct postgres_parameters *parameters,
 			  const struct postgres_place *place, struct postgres_failure *failure)
 {
-	static bool openssl_is_ours;
 	const char *bundle = NULL;
 
 	session->connected = session->answered = session->peer_closed = false;
@@ -475,10 +501,7 @@ int postgres_session_open(struct postgres_session *session,
 	session->received = 0;
 	session->io.owner = session;
 	session->io.on_ready = on_connecting;
-	if (!openssl_is_ours) {
-		PQinitOpenSSL(0, 0);
-		openssl_is_ours = true;
-	}
+	PQinitOpenSSL(0, 0); /* tls_library_prepare() does that */
 	if (strcmp(postgres_parameter(parameters, "sslnegotiation"), "direct") == 0)
 		tls_library_prepare();
 	if (strcmp(postgres_parameter(parameters, "sslrootcert"), "system") == 0) {
@@ -490,7 +513,7 @@ int postgres_session_open(struct postgres_session *session,
 			return -1;
 		}
 	}
-	session->conn = begin(parameters, place, bundle);
+	session->conn = begin(session, parameters, place, bundle);
 	if (!session->conn) {
 		set_failure(failure, POSTGRES_NO_CONNECTION, REASON_RESOURCES, "out of memory");
 		return -1;

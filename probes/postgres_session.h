@@ -77,6 +77,7 @@ struct postgres_session {
 	struct pg_conn *conn; /* NULL = closed */
 	struct loop_io io;
 	bool answered;
+	bool ignores_passfile;
 	bool query_open;  /* the server has been sent a query and is not done with it */
 	bool cancellable; /* it is more than a sign of life */
 	bool peer_closed;

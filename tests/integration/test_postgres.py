@@ -147,6 +147,12 @@ class OpensSession(PostgresTestCase):
         self.assert_passes(url, env={"PGPASSFILE": str(passfile)})
         self.assert_fails("auth_failed", url, env={"HOME": "/nonexistent"}, alive=True,
                           contains="wants a password")
+        passfile.chmod(0o644)
+        for env in ({"HOME": str(self.tmp)}, {"PGPASSFILE": str(passfile)},
+                    {"PGPASSFILE": str(self.tmp)}):
+            self.assert_fails("auth_failed", url, env=env, alive=True,
+                              contains="readable by its owner alone")
+            self.assertEqual(readyd("check", url, env=env).stderr, "")
 
     def test_service_file(self):
         services = self.tmp / "services"
