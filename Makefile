@@ -69,6 +69,12 @@ endif
 # libcurl sets OpenSSL up when it is itself set up, needed or not; probes/http.c knows when.
 link_mode += -Wl,--wrap=Curl_ssl_init
 
+# libpq makes a new HMAC for each of the thousands of rounds that SCRAM takes, which is most of what a
+# session costs; probes/postgres_session.c does the rounds in one go.
+ifeq ($(TLS),1)
+link_mode += -Wl,--wrap=scram_SaltedPassword
+endif
+
 # agent/serve_memory.c keeps the memory of closed connections for the next ones.
 link_mode += -Wl,--wrap=MHD_pool_create -Wl,--wrap=MHD_pool_destroy
 

@@ -838,4 +838,14 @@ void tls_release(void *ssl)
 	SSL_free(ssl);
 }
 
+int tls_derive_key(const char *password, const unsigned char *salt, size_t salt_len, int rounds,
+		   unsigned char key[32])
+{
+	int done = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)salt_len, rounds,
+				     EVP_sha256(), 32, key);
+
+	ERR_clear_error();
+	return done == 1 ? 0 : -1;
+}
+
 #endif

@@ -160,6 +160,11 @@ enum tls_outcome tls_outcome_of_verify_code(long code, struct error *error);
  * otherwise leaves out. Idempotent and cheap. */
 void tls_library_prepare(void);
 
+/* PBKDF2 with HMAC-SHA-256 (RFC 8018): derives 32 bytes into `key`. Returns 0, or -1. Costs as much
+ * time as the number of rounds asks for: some tenths of a millisecond for 4096. */
+int tls_derive_key(const char *password, const unsigned char *salt, size_t salt_len, int rounds,
+		   unsigned char key[32]);
+
 /* "OpenSSL 3.5.1", or NULL in a build without TLS. */
 const char *tls_library_version(void);
 
