@@ -25,9 +25,8 @@
 enum {
 	OVERRIDES_MAX = 256,
 	DESCRIPTORS_MAX = 65536,
-	/* The end must come within a second, whatever stderr and children do. */
+	/* The end must come within a second, whatever the reader of stderr does. */
 	LOG_END_US = 200 * 1000,
-	CHILDREN_END_US = 300 * 1000,
 };
 
 struct serve {
@@ -265,21 +264,10 @@ static int start(struct serve *serve, struct config *config, struct error *error
 	return serve->server ? 0 : -1;
 }
 
-/* Children of cancelled probes are dying; they are reaped as long as that is a matter of moments.
- */
-static void reap_children(struct serve *serve)
-{
-	int64_t end_us = clock_monotonic_us() + CHILDREN_END_US;
-
-	while (child_count() > 0 && clock_monotonic_us() < end_us)
-		loop_turn(serve->loop, end_us - clock_monotonic_us());
-}
-
 static void end(struct serve *serve)
 {
 	server_destroy(serve->server);
 	engine_destroy(serve->engine);
-	reap_children(serve);
 	runner_shutdown();
 	resolver_destroy(serve->resolver);
 	log_close(LOG_END_US);

@@ -168,6 +168,12 @@ static const char *expand_dollar(struct expansion *expansion, const char *dollar
 			put(expansion, "$", 1);
 		return dollar + 2;
 	}
+	if (dollar[1] == '(') {
+		/* No form of Compose's, but one of pod specs and of shells: theirs to fill in. */
+		if (active)
+			put(expansion, "$(", 2);
+		return dollar + 2;
+	}
 	if (len == 0)
 		return malformed(expansion, dollar, "is not followed by a variable's name");
 	value = lookup(expansion, dollar + 1, len);

@@ -43,6 +43,8 @@ static void test_forms(void **state)
 		{"$$", "$", 0},
 		{"$${SET}", "${SET}", 0},
 		{"$$$SET$$", "$value$", 0},
+		/* as in a pod spec, or in a script for a shell */
+		{"$(POD_NAME) $(date) $SET", "$(POD_NAME) $(date) value", 0},
 		{"${EMPTY}", "", 0},
 		{"${UNSET}", "", 1},
 		{"$UNSET.$UNSET", ".", 2},
