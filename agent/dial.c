@@ -165,28 +165,26 @@ static void finish(struct dial *dial, int fd)
  * one. At a few thousand attempts a second that is a matter of seconds. */
 static bool is_connected_to_itself(int fd, const struct address *peer)
 {
-	struct sockaddr_storage own = {0};
-	socklen_t len = sizeof(own);
-	const struct sockaddr_in6 *own_six = (const struct sockaddr_in6 *)&own;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&peer->storage;
-	const struct sockaddr_in *own_four = (const struct sockaddr_in *)&own;
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&peer->storage;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&peer->storage;
+	bool is_four = peer->storage.ss_family == AF_INET;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} own = {.six = {0}};
+	socklen_t len = sizeof(own);
 
-	if (peer->storage.ss_family == AF_INET) {
-		if (ntohs(four->sin_port) < FIRST_COMMON_PORT)
-			return false;
-		return getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
-		       own_four->sin_port == four->sin_port &&
-		       own_four->sin_addr.s_addr == four->sin_addr.s_addr;
-	}
-	if (peer->storage.ss_family == AF_INET6) {
-		if (ntohs(six->sin6_port) < FIRST_COMMON_PORT)
-			return false;
-		return getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
-		       own_six->sin6_port == six->sin6_port &&
-		       memcmp(&own_six->sin6_addr, &six->sin6_addr, sizeof(six->sin6_addr)) == 0;
-	}
-	return false;
+	if (!is_four && peer->storage.ss_family != AF_INET6)
+		return false;
+	if (ntohs(is_four ? four->sin_port : six->sin6_port) < FIRST_COMMON_PORT ||
+	    getsockname(fd, &own.any, &len) < 0)
+		return false;
+	if (is_four)
+		return own.four.sin_port == four->sin_port &&
+		       own.four.sin_addr.s_addr == four->sin_addr.s_addr;
+	return own.six.sin6_port == six->sin6_port &&
+	       memcmp(&own.six.sin6_addr, &six->sin6_addr, sizeof(six->sin6_addr)) == 0;
 }
 
 /* connect() without waiting. Within one machine the peer's answer is there before the first call

@@ -1,6 +1,6 @@
 /* Connects a stream socket to a host or a unix socket without blocking: resolves, then tries all
- * addresses, starting the next one when the one before fails or is slow (RFC 8305, "happy eyeballs"),
- * and keeps the first that connects. */
+ * addresses, starting the next one when the one before fails or is slow (RFC 8305, "happy
+ * eyeballs"), and keeps the first that connects. */
 #ifndef READYD_AGENT_DIAL_H
 #define READYD_AGENT_DIAL_H
 
@@ -19,8 +19,8 @@ struct dial_attempt {
 	size_t address_index;
 };
 
-/* One dial, embedded in its owner (about 2 KiB: keep it in a run's state, not in a conf). Zero-filled
- * is valid and idle. */
+/* One dial, embedded in its owner (about 2 KiB: keep it in a run's state, not in a conf).
+ * Zero-filled is valid and idle. */
 struct dial {
 	/* Called once; may come before dial_start() returns. fd >= 0: connected, non-blocking,
 	 * close-on-exec, now the callee's to close. fd -1: failed; `error_number` is the errno of

@@ -17,8 +17,8 @@
 static const char resolv_conf[] = "/etc/resolv.conf";
 
 /* A probe has a second by default, so a second name server must be asked well before that; asking a
- * slow one twice does no harm. Together they bound how long a lookup that was forgotten by its owner
- * lives on in c-ares, which cannot cancel single ones: 3.5 s with one name server. */
+ * slow one twice does no harm. Together they bound how long a lookup that was forgotten by its
+ * owner lives on in c-ares, which cannot cancel single ones: 3.5 s with one name server. */
 enum { TRY_MS = 500, TRY_MAX_MS = 2000, TRIES = 3 };
 
 /* A socket of c-ares. */
@@ -180,14 +180,11 @@ static size_t localhost_addresses(struct address *addresses, unsigned short port
 
 /* ---- c-ares on the loop ---- */
 
-static void channel_destroy(struct channel *channel)
+/* Frees a channel that is no longer in the list. */
+static void channel_free(struct channel *channel)
 {
 	struct loop *loop = channel->resolver->loop;
-	struct channel **link = &channel->resolver->channels;
 
-	while (*link != channel)
-		link = &(*link)->next;
-	*link = channel->next;
 	/* Ends all queries with ARES_EDESTRUCTION and closes all sockets, through our callbacks. */
 	ares_destroy(channel->ares);
 	loop_timer_clear(loop, &channel->timer);
@@ -195,12 +192,18 @@ static void channel_destroy(struct channel *channel)
 	free(channel);
 }
 
+/* Frees a channel that has nothing left to do, unless it is the current one. */
 static void on_reap(struct loop_task *task)
 {
 	struct channel *channel = task->owner;
+	struct channel **link = &channel->resolver->channels;
 
-	if (channel->query_count == 0 && channel != channel->resolver->channels)
-		channel_destroy(channel);
+	if (channel->query_count > 0 || channel == *link)
+		return;
+	while (*link != channel)
+		link = &(*link)->next;
+	*link = channel->next;
+	channel_free(channel);
 }
 
 /* After each call into c-ares: its next deadline becomes our timer. */
@@ -453,8 +456,12 @@ void resolver_destroy(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	while (resolver->channels)
-		channel_destroy(resolver->channels);
+	while (resolver->channels) {
+		struct channel *channel = resolver->channels;
+
+		resolver->channels = channel->next;
+		channel_free(channel);
+	}
 	if (resolver->library_ready)
 		ares_library_cleanup();
 	free(resolver);

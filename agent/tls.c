@@ -397,10 +397,10 @@ void tls_context_destroy(struct tls_context *context)
 /* A key that needs a passphrase cannot be used: there is nobody to ask. */
 static int no_passphrase(char *text, int size, int writing, void *data)
 {
-	(void)text;
-	(void)size;
 	(void)writing;
 	(void)data;
+	if (size > 0)
+		text[0] = '\0';
 	return -1;
 }
 

@@ -102,65 +102,71 @@ static int out_of_memory(struct error *error)
 	return error_set(error, "out of memory");
 }
 
-/* Takes "[v6]" off the front; *ret_rest is what follows the bracket. */
-static int take_bracketed(const char *text, char **ret_host, const char **ret_rest,
-			  struct error *error)
+/* Takes "[v6]" off the front. Returns what follows the bracket, or NULL with a sentence. */
+static const char *take_bracketed(const char *text, char **ret_host, struct error *error)
 {
 	const char *end = strchr(text, ']');
 	char *host, *zone;
 
-	if (!end)
-		return error_set(error, "the \"[\" before the address has no \"]\" after it");
+	if (!end) {
+		error_set(error, "the \"[\" before the address has no \"]\" after it");
+		return NULL;
+	}
 	host = strndup(text + 1, (size_t)(end - text) - 1);
-	if (!host)
-		return out_of_memory(error);
+	if (!host) {
+		out_of_memory(error);
+		return NULL;
+	}
 	/* RFC 6874 spells the "%" before a zone "%25"; people write it bare. */
 	zone = strstr(host, "%25");
 	if (zone && zone[3])
 		memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
 	if (!is_ipv6(host) || !is_plain_host(host)) {
 		free(host);
-		return error_set(error, "an IPv6 address is expected between \"[\" and \"]\"");
+		error_set(error, "an IPv6 address is expected between \"[\" and \"]\"");
+		return NULL;
 	}
 	*ret_host = host;
-	*ret_rest = end + 1;
-	return 0;
+	return end + 1;
 }
 
-/* Takes a host without brackets off the front. */
-static int take_plain(const char *text, char **ret_host, const char **ret_rest, struct error *error)
+/* Takes a host without brackets off the front. Returns what follows, or NULL with a sentence. */
+static const char *take_plain(const char *text, char **ret_host, struct error *error)
 {
 	size_t len = strcspn(text, ":");
 	char *host;
 
 	if (text[len] && strchr(text + len + 1, ':')) {
-		if (!is_ipv6(text))
-			return error_set(error, "more than one \":\" in a host and its port");
+		if (!is_ipv6(text)) {
+			error_set(error, "more than one \":\" in a host and its port");
+			return NULL;
+		}
 		len = strlen(text);
 	}
 	host = strndup(text, len);
-	if (!host)
-		return out_of_memory(error);
+	if (!host) {
+		out_of_memory(error);
+		return NULL;
+	}
 	if (!is_plain_host(host)) {
 		free(host);
-		return error_set(error, "the host has a character that no host name has");
+		error_set(error, "the host has a character that no host name has");
+		return NULL;
 	}
 	*ret_host = host;
-	*ret_rest = text + len;
-	return 0;
+	return text + len;
 }
 
 int url_split_host_port(const char *text, char **ret_host, unsigned short *ret_port,
 			struct error *error)
 {
 	unsigned short port = 0;
-	const char *rest = NULL;
 	char *host = NULL;
-	int result;
+	const char *rest = text[0] == '[' ? take_bracketed(text, &host, error)
+					  : take_plain(text, &host, error);
+	int result = 0;
 
-	result = text[0] == '[' ? take_bracketed(text, &host, &rest, error)
-				: take_plain(text, &host, &rest, error);
-	if (result < 0)
+	if (!rest)
 		return -1;
 	if (rest[0] == ':')
 		result = url_parse_port(rest + 1, &port, error);
@@ -222,6 +228,27 @@ static int parse_user(struct url *url, const char *text, size_t len, struct erro
 	return copy_decoded(&url->password, colon + 1, len - user_len - 1, "password", error);
 }
 
+/* Host and port of a URL, where an IPv6 address needs its brackets. */
+static int parse_host(struct url *url, const char *text, struct error *error)
+{
+	if (text[0] != '[' && strchr(text, ':') != strrchr(text, ':')) {
+		error_set(error, is_ipv6(text)
+					 ? "an IPv6 address in a URL stands in \"[\" and \"]\""
+					 : "more than one \":\" in a host and its port");
+		return -1;
+	}
+	if (url_split_host_port(text, &url->host, &url->port, error) < 0 || !url->host)
+		return -1;
+	if (url->host[0] == '\0') {
+		free(url->host);
+		url->host = NULL;
+		return 0;
+	}
+	if (text[0] != '[' && (url_decode(url->host) < 0 || !is_plain_host(url->host)))
+		return error_set(error, "the host has a malformed \"%%\" escape");
+	return 0;
+}
+
 /* What stands between "//" and the path, the query or the end. */
 static int parse_authority(struct url *url, const char *text, size_t len, struct error *error)
 {
@@ -236,31 +263,13 @@ static int parse_authority(struct url *url, const char *text, size_t len, struct
 	host_port = strndup(host, len - (size_t)(host - text));
 	if (!host_port)
 		return out_of_memory(error);
-	if (host_port[0] != '[' && strchr(host_port, ':') != strrchr(host_port, ':')) {
-		result = error_set(error,
-				   is_ipv6(host_port)
-					   ? "an IPv6 address in a URL stands in \"[\" and \"]\""
-					   : "more than one \":\" in a host and its port");
-	} else {
-		result = url_split_host_port(host_port, &url->host, &url->port, error);
-		/* The likely cause, said without quoting what may be a part of a password. */
-		if (result < 0 && !at && strchr(text + len, '@'))
-			error_set(error, "\"/\", \"?\" and \"#\" in a user or password must be "
-					 "written \"%%2F\", \"%%3F\" and \"%%23\"");
-	}
+	result = parse_host(url, host_port, error);
+	/* The likely cause, said without quoting what may be a part of a password. */
+	if (result < 0 && !at && strchr(text + len, '@'))
+		error_set(error, "\"/\", \"?\" and \"#\" in a user or password must be written "
+				 "\"%%2F\", \"%%3F\" and \"%%23\"");
 	free(host_port);
-	if (result < 0)
-		return -1;
-	if (url->host[0] == '\0') {
-		free(url->host);
-		url->host = NULL;
-		return 0;
-	}
-	if (is_ipv6(url->host))
-		return 0;
-	if (url_decode(url->host) < 0 || !is_plain_host(url->host))
-		return error_set(error, "the host has a malformed \"%%\" escape");
-	return 0;
+	return result;
 }
 
 static int parse_parts(struct url *url, const char *text, size_t len, struct error *error)

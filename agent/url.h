@@ -7,9 +7,10 @@
 
 #include "agent/error.h"
 
-/* The parts of a URL, each allocated and percent-decoded where that is right (user, password, host);
- * absent parts are NULL. `path` begins with "/" or is empty, except in a URL without "//", where it is
- * all that follows the scheme ("unix:@name"). `query` is without "?". A fragment is dropped. */
+/* The parts of a URL, each allocated and percent-decoded where that is right (user, password,
+ * host); absent parts are NULL. `path` begins with "/" or is empty, except in a URL without "//",
+ * where it is all that follows the scheme ("unix:@name"). `query` is without "?". A fragment is
+ * dropped. */
 struct url {
 	char *scheme; /* lower case */
 	char *user;
@@ -24,17 +25,18 @@ struct url {
 int url_parse(struct url *url, const char *text, struct error *error);
 void url_free(struct url *url);
 
-/* Copies `text` with any password (in the user part, and the values of query parameters and of libpq's
- * "name=value" words whose names end in password, token, secret, key or the like) replaced by "***",
- * and control characters by "?". Works on malformed URLs as well: rather masks too much than too
- * little. The copy is cut to fit. */
+/* Copies `text` with any password (in the user part, and the values of query parameters and of
+ * libpq's "name=value" words whose names end in password, token, secret, key or the like) replaced
+ * by "***", and control characters by "?". Works on malformed URLs as well: rather masks too much
+ * than too little. The copy is cut to fit. */
 void url_mask(const char *text, char *masked, size_t size);
 
 /* Whether a parameter, variable or option of this name holds a secret, by its ending: "PGPASSWORD",
  * "access_token", "api-key". */
 bool url_is_secret_name(const char *name, size_t len);
 
-/* Splits "host:port", "[v6]:port", ":port", "host" or a bare "v6"; 0 or -1 with a sentence. *ret_host is allocated
+/* Splits "host:port", "[v6]:port", ":port", "host" or a bare "v6"; 0 or -1 with a sentence.
+ * *ret_host is allocated
  * ("" when absent), *ret_port 0 when absent. */
 int url_split_host_port(const char *text, char **ret_host, unsigned short *ret_port,
 			struct error *error);
