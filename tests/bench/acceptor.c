@@ -1,16 +1,21 @@
 /* A target for many cheap probes: accepts every connection and closes it.
  *
+ * It looks for connections every other millisecond instead of waiting for them, because to wake it for
+ * each would be work of whoever connects, which with a target on another machine it is not.
+ *
  * usage: acceptor PORT (on all addresses, so that 127.0.0.0/8 are as many targets as one likes) */
 
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET};
-	int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+	const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
 
 	if (argc != 2 || listener < 0)
 		return 2;
@@ -24,5 +29,7 @@ int main(int argc, char **argv)
 
 		if (fd >= 0)
 			close(fd);
+		else
+			nanosleep(&pause, NULL);
 	}
 }

@@ -1,5 +1,7 @@
 """What the sections of the benchmark share: programs of our own, pinning, paired runs, memory."""
 
+import atexit
+import json
 import os
 import pathlib
 import shutil
@@ -12,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
 import harness  # noqa: E402  (it is a neighbour of this directory)
+import private_network  # noqa: E402
 
 COMPILER = ["musl-gcc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-Os", "-static",
             "-no-pie", "-fno-pie", "-s"]
@@ -19,6 +22,19 @@ COMPILER = ["musl-gcc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURC
 # What is measured gets a processor for itself, and its counterpart the other one, if there are two.
 CPUS = sorted(os.sched_getaffinity(0))
 CLIENT_CPU, SERVER_CPU = CPUS[0], CPUS[-1]
+
+
+def enter_network():
+    """From here on all traffic is within a network of our own, if we may have one.
+
+    Elsewhere a packet filter may look at each packet and a table of connections may fill up, which
+    costs all contestants the same and so draws ratios towards 1, and disturbs others on the machine.
+    """
+    if private_network.available():
+        private_network.enter()
+        atexit.register(private_network.leave)
+        return True
+    return False
 
 
 class Ground(harness.TestCase):
@@ -38,9 +54,13 @@ class Ground(harness.TestCase):
             subprocess.run([*COMPILER, "-o", program, HERE / f"{name}.c"], check=True)
         return program
 
-    def agent(self, config, cpu=None):
-        """A running agent, on the servers' processor unless told otherwise."""
-        agent = harness.Agent(config, prefix=("taskset", "-c", str(SERVER_CPU if cpu is None else cpu)))
+    def agent(self, config):
+        """A running agent.
+
+        In a session of its own like the other servers, because on a busy machine the scheduler
+        (autogroup) gives each session its share.
+        """
+        agent = harness.Agent(config, prefix=("setsid", "taskset", "-c", str(SERVER_CPU)))
         self.addCleanup(agent.__exit__, None, None, None)
         return agent
 
@@ -109,20 +129,63 @@ def pin(pid, cpu):
             os.sched_setaffinity(int(thread), {cpu})
 
 
-def resident(pid):
-    """(VmRSS, PSS) in bytes of a process and its descendants.
+def memory_figures(pid, name):
+    """The figures in bytes that /proc/PID/NAME has for each mapping, by where the mapping begins."""
+    found = {}
+    for line in pathlib.Path(f"/proc/{pid}/{name}").read_text().splitlines():
+        word, _, rest = line.partition(":")
+        if " " in word:
+            figures = found.setdefault(word.split("-")[0], {})
+        elif rest.endswith(" kB"):
+            figures[word] = int(rest.split()[0]) * 1024
+    return found
 
-    RSS counts what several processes share in each of them; PSS divides it among them.
+
+def resident(pid):
+    """Resident memory of a process and its descendants as if they were alone on the machine, in bytes.
+
+    The sum of their VmRSS would count what they share several times, and PSS would count only a part
+    of the libraries that other programs happen to use now. So: private memory, which only this family
+    shares, by its PSS; and of each file the pages that the process with most of them has. (That is
+    a little less than all of them have together.) Of a single process, this is VmRSS.
     """
-    rss = pss = 0
+    private, files = 0, {}
     for process in family(pid):
-        for line in pathlib.Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            name, _, rest = line.partition(":")
-            if name == "Rss":
-                rss += int(rest.split()[0]) * 1024
-            elif name == "Pss":
-                pss += int(rest.split()[0]) * 1024
-    return rss, pss
+        for total in memory_figures(process, "smaps_rollup").values():
+            private += total["Pss_Anon"]
+        for place, figures in memory_figures(process, "smaps").items():
+            files[place] = max(files.get(place, 0), figures["Rss"] - figures["Anonymous"])
+    return private + sum(files.values())
+
+
+def status_head(agent):
+    """/status without its list of probes, which with ten thousand of them is not made then either."""
+    connection = harness.UnixConnection(agent.socket)
+    connection.connect()
+    with connection.sock as sock:
+        sock.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+        answer = b""
+        while b'"probes":[' not in answer:
+            answer += sock.recv(65536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return json.loads(body[:body.index(b'"probes":[')] + b'"probes":[]}')
+
+
+def connections_opened():
+    """How many TCP connections have been opened from here."""
+    names, numbers = (line.split() for line in pathlib.Path("/proc/net/snmp").read_text().splitlines()
+                      if line.startswith("Tcp:"))
+    return int(numbers[names.index("ActiveOpens")])
+
+
+def quantile(histogram, share):
+    """The value below which `share` of them stayed; of {edge: count}."""
+    wanted, seen = share * sum(histogram.values()), 0
+    for edge in sorted(histogram):
+        seen += histogram[edge]
+        if seen >= wanted:
+            return edge
+    return 0
 
 
 def cpu_ns(pid):
