@@ -11,8 +11,8 @@ DEPS_CACHE ?= $(or $(XDG_CACHE_HOME:%=%/readyd),$(HOME:%=%/.cache/readyd),/var/t
 # The Debian packages that each purpose needs.
 BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool linux-libc-dev make \
 	musl-tools perl pkg-config
-TEST_PACKAGES := busybox-static haproxy libcmocka-dev monitoring-plugins-basic nginx-light openssl \
-	postgresql python3 python3-jsonschema python3-yaml redis-server
+TEST_PACKAGES := busybox-static curl haproxy libcmocka-dev monitoring-plugins-basic nginx-light \
+	openssl postgresql procps python3 python3-jsonschema python3-yaml redis-server strace
 EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
 BENCH_PACKAGES := curl nginx-light postgresql python3 redis-server wrk
