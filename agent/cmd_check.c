@@ -30,7 +30,7 @@ enum {
 	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
 	ANSWER_MAX = 128 * 1024,
 	/* What the usual answer needs, with its headers. */
-	ANSWER_USUAL = 1024,
+	ANSWER_USUAL = 768,
 };
 
 /* One thing to check. */
