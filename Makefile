@@ -15,7 +15,7 @@ TEST_PACKAGES := busybox-static curl haproxy libcmocka-dev monitoring-plugins-ba
 	openssl postgresql procps python3 python3-jsonschema python3-yaml redis-server strace
 EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
-BENCH_PACKAGES := curl nginx-light postgresql python3 redis-server wrk
+BENCH_PACKAGES := busybox-static curl nginx-light postgresql python3 redis-server wrk
 # what of them must not be started by being installed
 SERVICES := haproxy nginx postgresql redis-server
 
@@ -220,7 +220,8 @@ integration: test-programs
 
 bench: $(program)
 	$(call require,$(sort $(BENCH_PACKAGES)))
-	@python3 tests/bench/run.py --binary $(program)
+	+@$(MAKE) --no-print-directory TLS=0 BUILD=$(BUILD)/without-tls all
+	@python3 tests/bench/run.py --binary $(program) --without-tls $(BUILD)/without-tls/readyd $(BENCH)
 
 # --- style ----------------------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ help:
 	'make install        installs it; PREFIX=/usr/local DESTDIR=' \
 	'make example        starts it on an example with a real PostgreSQL, Redis and nginx' \
 	'make test           runs every test; parts of it: make unit, make integration, make lint' \
-	'make bench          measures it beside what one would use instead' \
+	'make bench          measures it beside what one would use instead; BENCH=--quick' \
 	'make fmt            formats the sources' \
 	'make deps           builds the libraries only' \
 	'make flags          prints the flags that the sources are compiled with' \

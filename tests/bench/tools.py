@@ -16,6 +16,10 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 import harness  # noqa: E402  (it is a neighbour of this directory)
 import private_network  # noqa: E402
 
+# What single runs see, about as much as in a container.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/",
+               "HOSTNAME": "bench", "LANG": "C.UTF-8"}
+
 COMPILER = ["musl-gcc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-Os", "-static",
             "-no-pie", "-fno-pie", "-s"]
 
@@ -206,7 +210,8 @@ class Ratio:
         self.median, self.low, self.high = statistics.median(ratios), min(ratios), max(ratios)
 
     def __str__(self):
-        return f"{self.median:.2f} ({self.low:.2f}..{self.high:.2f})"
+        digits = 2 if self.median > 0.2 else 3
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f}..{self.high:.{digits}f})"
 
 
 class Launches:
@@ -221,7 +226,7 @@ class Launches:
         for position, command in enumerate(commands.values()):
             words += ["+"] * (position > 0) + list(command)
         done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True,
-                              env=harness.clean_environment())
+                              env=ENVIRONMENT)
         if done.returncode != 0:
             sys.exit(done.stdout)
         numbers = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
@@ -246,5 +251,6 @@ def system_calls(command):
     if not shutil.which("strace"):
         return None
     done = subprocess.run(["strace", "-f", "-qq", "-e", "signal=none", *map(str, command)],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          env=ENVIRONMENT)
     return sum("(" in line and "resumed>" not in line for line in done.stderr.splitlines())
