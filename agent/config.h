@@ -1,5 +1,5 @@
-/* The whole configuration, typed and checked: what the file, the environment and the command line say
- * together. */
+/* The whole configuration, typed and checked: what the file, the environment and the command line
+ * say together. */
 #ifndef READYD_AGENT_CONFIG_H
 #define READYD_AGENT_CONFIG_H
 
@@ -22,8 +22,8 @@ struct probe_config {
 	enum role role;
 	char *name;
 	const struct probe_type *type;
-	void *conf;	   /* type->conf_size bytes */
-	char *target;	   /* masked, for people */
+	void *conf;        /* type->conf_size bytes */
+	char *target;      /* masked, for people */
 	uint64_t identity; /* a hash over everything that was configured: equal = unchanged */
 
 	/* Kubernetes' settings (seconds in microseconds). */
@@ -41,23 +41,27 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARNING, C
 
 /* The settings of the top level; see config_fields for names and defaults. */
 struct settings {
-	char *service;		     /* service */
-	char *version;		     /* version */
-	struct text_list listen;     /* listen: "0.0.0.0:8086", "[::]:8086", ":8086", "unix:/path", "none" */
-	char *socket;		     /* socket: the admin socket, "@readyd" or a path; "none" */
-	int details;		     /* details: who sees targets and messages: never, local, always */
-	int log_format;		     /* logFormat: auto, json, text */
-	int log_level;		     /* logLevel: debug, info, warning, error */
-	int64_t connection_limit;    /* connectionLimit */
-	int64_t request_timeout_us;  /* requestTimeoutSeconds: from connect or last answer to a whole request */
-	int64_t idle_timeout_us;     /* idleTimeoutSeconds: of a kept-alive connection between requests */
-	int64_t stale_after_us;	     /* staleAfterSeconds: how late the loop may be before it says so */
-	int64_t drain_delay_us;	     /* drain.delaySeconds */
+	char *service; /* service */
+	char *version; /* version */
+	struct text_list
+		listen; /* listen: "0.0.0.0:8086", "[::]:8086", ":8086", "unix:/path", "none" */
+	char *socket;   /* socket: the admin socket, "@readyd" or a path; "none" */
+	int details;    /* details: who sees targets and messages: never, local, always */
+	int log_format; /* logFormat: auto, json, text */
+	int log_level;  /* logLevel: debug, info, warning, error */
+	int64_t connection_limit;   /* connectionLimit */
+	int64_t request_timeout_us; /* requestTimeoutSeconds: from connect or last answer to a whole
+				       request */
+	int64_t idle_timeout_us; /* idleTimeoutSeconds: of a kept-alive connection between requests
+				  */
+	int64_t stale_after_us;  /* staleAfterSeconds: how late the loop may be before it says so */
+	int64_t drain_delay_us;  /* drain.delaySeconds */
 };
 
 struct config {
 	struct settings settings;
-	struct probe_config **probes; /* each allocated on its own, so that a reload can hand it over */
+	struct probe_config *
+		*probes; /* each allocated on its own, so that a reload can hand it over */
 	size_t probe_count;
 };
 
@@ -68,7 +72,8 @@ struct override {
 	const char *value;
 };
 
-/* The table of the top-level settings ("drain.delaySeconds" is spelt so), for --help and the schema. */
+/* The table of the top-level settings ("drain.delaySeconds" is spelt so), for --help and the
+ * schema. */
 extern const struct field config_fields[];
 
 /* The table of the settings that every probe has (periodSeconds and so on). */
