@@ -377,24 +377,29 @@ static void status_next_part(struct status_stream *stream)
 static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
 	struct status_stream *stream = owner;
-	size_t len;
+	size_t filled = 0;
 
 	(void)position;
 	if (stream->generation != engine_configuration_generation(stream->server->engine))
 		return MHD_CONTENT_READER_END_WITH_ERROR; /* a reload: what was sent is void */
-	if (stream->sent == stream->part.len) {
-		buffer_clear(&stream->part);
-		stream->sent = 0;
-		status_next_part(stream);
-		if (stream->part.len == 0)
-			return MHD_CONTENT_READER_END_OF_STREAM;
+	while (filled < max) {
+		size_t len = stream->part.len - stream->sent;
+
+		if (len == 0) {
+			buffer_clear(&stream->part);
+			stream->sent = 0;
+			status_next_part(stream);
+			if (stream->part.len == 0)
+				break;
+			continue;
+		}
+		if (len > max - filled)
+			len = max - filled;
+		memcpy(bytes + filled, stream->part.data + stream->sent, len);
+		stream->sent += len;
+		filled += len;
 	}
-	len = stream->part.len - stream->sent;
-	if (len > max)
-		len = max;
-	memcpy(bytes, stream->part.data + stream->sent, len);
-	stream->sent += len;
-	return (ssize_t)len;
+	return filled > 0 ? (ssize_t)filled : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
 static void status_free(void *owner)
