@@ -5,6 +5,8 @@
 #
 # To add a library, write one stanza:
 #   <name>.source    Debian source package, and the version series that we expect of it
+#   <name>.pinned    a file of that package with its SHA-256, its .dsc or upstream's archive: what is
+#                    built when the mirror has none of the versions that its index lists
 #   <name>.needs     libraries of this file that must be built before it
 #   <name>.seconds   about how long it takes, for the progress line
 #   <name>.build     shell commands, run in a fresh copy of the unpacked source; they install into
@@ -25,6 +27,7 @@ with_tls := $(if $(filter 1,$(TLS)),openssl)
 LIBRARIES := $(with_tls) nghttp2 curl libpq libmicrohttpd hiredis c-ares libyaml yyjson
 
 openssl.source := openssl 3.5
+openssl.pinned := openssl_3.5.7-1~deb13u2.dsc 25904642004d30c5c3da4642a72a7d09f8d9eb6e5ce62dab53c0371114faf8f2
 openssl.seconds := 100
 define openssl.build
 # 0.7 MB of AES for AVX-512: gigabits that no probe transfers
@@ -44,6 +47,7 @@ make install_dev DESTDIR="$OUT"
 endef
 
 nghttp2.source := nghttp2 1.64
+nghttp2.pinned := nghttp2_1.64.0-1.1+deb13u1.dsc 11f4603a9f417bc3d195be36cb462bb9df0657f52b72dd9276453a31bc0227c7
 nghttp2.seconds := 20
 define nghttp2.build
 autoreconf -fi
@@ -52,6 +56,7 @@ make -C lib install DESTDIR="$OUT"
 endef
 
 curl.source := curl 8.14
+curl.pinned := curl_8.14.1-2+deb13u5.dsc 9a9a2c95cdc8b5d76892c70858f25eaf2dc0b0a475a1e43e0b4ad428414752df
 curl.needs := nghttp2 $(with_tls)
 curl.seconds := 50
 define curl.build
@@ -72,6 +77,7 @@ make -C include install DESTDIR="$OUT"
 endef
 
 libpq.source := postgresql-17 17
+libpq.pinned := postgresql-17_17.11-0+deb13u1.dsc bf148ae423a982707c3f60672c3a072ef62b701bd9f5df847d9f4b8c9b3e3b18
 libpq.needs := $(with_tls)
 libpq.seconds := 50
 define libpq.build
@@ -89,6 +95,7 @@ cp src/port/libpgport_shlib.a "$OUT/lib/libpgport.a"
 endef
 
 libmicrohttpd.source := libmicrohttpd 1.0
+libmicrohttpd.pinned := libmicrohttpd_1.0.1-4.dsc 4c5ee2a49beb5b9b667fa6816acdc99f3fb0686b6abdfbe1303e304128cff055
 libmicrohttpd.seconds := 20
 define libmicrohttpd.build
 disabled='bauth curl dauth doc examples heavy-tests https httpupgrade messages nls postprocessor
@@ -102,6 +109,7 @@ make -C src/microhttpd install DESTDIR="$OUT"
 endef
 
 hiredis.source := hiredis 1.2
+hiredis.pinned := hiredis_1.2.0-6.dsc 9e14f474f15d92c7ad1c9cb7c9ad0f1f8cc202492503103973f1fc08361d1cc6
 hiredis.needs := $(with_tls)
 hiredis.seconds := 5
 define hiredis.build
@@ -113,6 +121,7 @@ cp libhiredis*.a "$OUT/lib"
 endef
 
 c-ares.source := c-ares 1.34
+c-ares.pinned := c-ares_1.34.5.orig.tar.gz 7d935790e9af081c25c495fd13c2cfcda4792983418e96358ef6e7320ee06346
 c-ares.seconds := 25
 define c-ares.build
 ./configure --prefix=/ --disable-shared --disable-tests --disable-cares-threads
@@ -120,6 +129,7 @@ make install DESTDIR="$OUT"
 endef
 
 libyaml.source := libyaml 0.2
+libyaml.pinned := libyaml_0.2.5-2.dsc c1c3dab54fe7b355753f46a8c783b74a0a6e1099fb3878f4963a175691351477
 libyaml.seconds := 10
 define libyaml.build
 autoreconf -fi
@@ -129,6 +139,7 @@ make -C src install DESTDIR="$OUT"
 endef
 
 yyjson.source := yyjson 0.10
+yyjson.pinned := yyjson_0.10.0+ds.orig.tar.xz ae6fde69a193e10afab426ef13f113d6903446405f9db9ee98bfb572bd6c961a
 yyjson.seconds := 5
 define yyjson.build
 $CC $CFLAGS -DYYJSON_DISABLE_NON_STANDARD=1 -c src/yyjson.c -o yyjson.o
@@ -217,7 +228,8 @@ $(index)/fresh: $(if $(filter-out $(wildcard $(sources)),$(sources)),FORCE)
 	touch $@
 
 # The source package as downloaded: the newest of the series that the mirror has whole, because
-# Debian's fixes are in it, or else upstream's part of it. Writes into `ready` which one it is.
+# Debian's fixes are in it; or else upstream's part of it; or else the one that is pinned here.
+# Writes into `ready` which one it is.
 define source_rules
 $(call source_of,$1)/ready: library := $1
 $(call source_of,$1)/ready: | $(index)/fresh
@@ -237,6 +249,7 @@ $(sources): %/ready:
 		rm -rf ./*
 		apt-get $(apt_options) source --download-only "$$@" >>"$$log" 2>&1
 	}
+	mirror=$$(awk '{ print $$3; exit }' $(index)/sources.list)
 	versions=$$(apt-cache $(apt_options) showsrc --only-source "$$package" 2>>"$$log" |
 		sed -n 's/^Version: //p' | grep "^$$series\." | sort -rVu) || true
 	obtain()
@@ -257,7 +270,28 @@ $(sources): %/ready:
 		done
 		return 1
 	}
-	if ! obtain; then
+	obtain_pinned()
+	{
+		local file sum name letter=$${package:0:1}
+		[ "$${package:0:3}" != lib ] || letter=$${package:0:4}
+		fetch()
+		{
+			/usr/lib/apt/apt-helper download-file "$${mirror%/}/pool/main/$$letter/$$package/$$1" \
+				"$$1" "SHA256:$$2" >>"$$log" 2>&1
+		}
+		rm -rf ./*
+		read -r file sum <<<'$($(library).pinned)'
+		fetch "$$file" "$$sum" || return
+		if [[ $$file = *.dsc ]]; then
+			while read -r sum _ name; do
+				fetch "$$name" "$$sum" || return
+			done < <(sed -n '/^Checksums-Sha256:/,/^[^ ]/s/^ //p' "$$file")
+		fi
+		file=$${file#*_}
+		file=$${file%.dsc}
+		echo "$${file%.orig.tar.*} (as pinned; the mirror lacks what its index lists)" >ready
+	}
+	if ! obtain && ! obtain_pinned; then
 		tail -n 20 "$$log" >&2
 		echo "$$package $$series could not be downloaded; the log: $$log" >&2
 		exit 1
@@ -309,7 +343,7 @@ library-%:
 		flags+=("$$need=$$prefix")
 	done
 	flags+=(CPPFLAGS="$$includes" LDFLAGS='$($(FLAVOUR).ldflags)'"$$libraries")
-	key=$$({ declare -f build; $($(FLAVOUR).cc) --version; echo "$$origin" "$${flags[@]}"; } |
+	key=$$({ declare -f build; $($(FLAVOUR).cc) --version; echo "$${origin%% *}" "$${flags[@]}"; } |
 		sha256sum | cut -c1-12)
 	prefix=$(built)/$*-$${origin%% *}-$$key
 	mkdir -p $(built) $(logs) $(INTO)/prefix
