@@ -324,11 +324,9 @@ int url_parse(struct url *url, const char *text, struct error *error)
 
 bool url_is_secret_name(const char *name, size_t len)
 {
-	static const char *const endings[] = {"password", "passwd",     "pwd",        "passphrase",
-					      "token",    "secret",     "key",        "signature",
-					      "sig",      "credential", "credentials"};
+	static const char *const signs[] = {"pass", "pwd", "secret", "token",      "auth",
+					    "key",  "sig", "code",   "credential", "session"};
 	char decoded[PARAMETER_NAME_SIZE];
-	size_t decoded_len;
 
 	if (len == 0)
 		return false;
@@ -339,12 +337,8 @@ bool url_is_secret_name(const char *name, size_t len)
 	decoded[len] = '\0';
 	if (url_decode(decoded) < 0)
 		return true;
-	decoded_len = strlen(decoded);
-	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		size_t ending_len = strlen(endings[i]);
-
-		if (decoded_len >= ending_len &&
-		    strcasecmp(decoded + decoded_len - ending_len, endings[i]) == 0)
+	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+		if (strcasestr(decoded, signs[i]))
 			return true;
 	}
 	return false;
@@ -436,12 +430,14 @@ void url_mask(const char *text, char *masked, size_t size)
 {
 	const char *user_from = NULL, *user_to = NULL;
 	const char *value_from = NULL, *value_to = NULL;
+	const char *fragment;
 	const char *hidden_to = text;
 	size_t len = 0;
 
 	if (size == 0)
 		return;
 	user_password(text, &user_from, &user_to);
+	fragment = strchr(user_to ? user_to : text, '#');
 	for (const char *c = text; *c; c++) {
 		bool was_hidden = c < hidden_to;
 
@@ -449,6 +445,8 @@ void url_mask(const char *text, char *masked, size_t size)
 			hidden_to = user_to;
 		if (c == value_from && value_to > hidden_to)
 			hidden_to = value_to;
+		if (fragment && c == fragment + 1)
+			hidden_to = c + strlen(c);
 		/* Looked for in hidden text too: a value may reach beyond what hides its name. */
 		secret_parameter(text, c, &value_from, &value_to);
 		if (c >= hidden_to && len + 1 < size)

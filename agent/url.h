@@ -25,14 +25,15 @@ struct url {
 int url_parse(struct url *url, const char *text, struct error *error);
 void url_free(struct url *url);
 
-/* Copies `text` with any password (in the user part, and the values of query parameters and of
- * libpq's "name=value" words whose names end in password, token, secret, key or the like) replaced
- * by "***", and control characters by "?". Works on malformed URLs as well: rather masks too much
+/* Copies `text` with any password (in the user part, the values of query parameters and of libpq's
+ * "name=value" words whose names url_is_secret_name() knows, and a fragment) replaced by "***", and
+ * control characters by "?". Works on malformed URLs as well: rather masks too much
  * than too little. The copy is cut to fit. */
 void url_mask(const char *text, char *masked, size_t size);
 
-/* Whether a parameter, variable or option of this name holds a secret, by its ending: "PGPASSWORD",
- * "access_token", "api-key". */
+/* Whether a parameter, variable or option of this name may hold a secret, by any part of it:
+ * "PGPASSWORD", "access_token", "api-key", "authorization", "keys". Rather too many than too few.
+ */
 bool url_is_secret_name(const char *name, size_t len);
 
 /* Splits "host:port", "[v6]:port", ":port", "host" or a bare "v6"; 0 or -1 with a sentence.
