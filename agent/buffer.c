@@ -95,6 +95,16 @@ void buffer_clear(struct buffer *buffer)
 		buffer->data[0] = '\0';
 }
 
+void buffer_truncate(struct buffer *buffer, size_t len)
+{
+	if (len > buffer->len)
+		return;
+	buffer->len = len;
+	buffer->overflow = false;
+	if (buffer->data)
+		buffer->data[len] = '\0';
+}
+
 void buffer_free(struct buffer *buffer)
 {
 	if (!buffer->borrowed)

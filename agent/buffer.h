@@ -37,6 +37,9 @@ int buffer_format(struct buffer *buffer, const char *format, ...)
 /* Empties the buffer and keeps its memory. */
 void buffer_clear(struct buffer *buffer);
 
+/* Forgets what came after the first `len` bytes, an overflow too; harmless when there are fewer. */
+void buffer_truncate(struct buffer *buffer, size_t len);
+
 /* Frees the memory; the buffer may be used again. */
 void buffer_free(struct buffer *buffer);
 

@@ -15,7 +15,8 @@ enum {
 	RUNS_MIN = 16,
 };
 
-/* How many probes of a role do not let their endpoint pass, kept up to date by probe_count(). */
+/* How many probes of a role do not let their endpoint pass, kept up to date by tally_add() and
+ * tally_remove(). */
 struct tally {
 	size_t hindering;
 	size_t stale;
@@ -28,7 +29,8 @@ struct engine {
 	struct engine_probe **sorted; /* by role and name */
 	size_t count;
 	struct tally tallies[ROLE_COUNT];
-	bool started; /* all startup probes have passed; stays so */
+	size_t waiting; /* probes that have never passed */
+	bool started;   /* all startup probes have passed; stays so */
 	bool draining;
 	int64_t started_us, started_wall_ms;
 	int64_t gate_opened_us;
@@ -284,7 +286,8 @@ static void schedule_next(struct engine_probe *probe)
 		return;
 	}
 	schedule(probe, now_us + health_retry_delay_us(now_us - probe->waiting_since_us,
-						       probe->result.duration_us, period_us));
+						       probe->result.duration_us, period_us,
+						       probe->engine->waiting));
 }
 
 static void stop_probe(struct engine_probe *probe)
@@ -385,6 +388,8 @@ static void on_result(struct runner *runner, struct probe_result *result)
 	tally_remove(engine->tallies, probe);
 	remember(probe, result);
 	probe->stale = false;
+	if (success && !probe->health.ever_passed)
+		engine->waiting--;
 	if (health_apply(&probe->health, probe->config, success, probe->started_us)) {
 		probe->since_us = probe->result.finished_us;
 		probe->since_wall_ms = probe->result.finished_wall_ms;
@@ -507,6 +512,7 @@ static struct engine_probe *probe_create(struct engine *engine, struct probe_con
 	probe->runner.env = engine->env;
 	probe->runner.on_done = on_result;
 	probe->runner.owner = probe;
+	probe->runner.forgives_stalls = true;
 	probe->timer.on_expire = on_due;
 	probe->timer.owner = probe;
 	probe->since_us = clock_monotonic_us();
@@ -575,8 +581,12 @@ static void swap_kept_configs(struct engine *engine, struct config *config,
 static void recount(struct engine *engine)
 {
 	memset(engine->tallies, 0, sizeof(engine->tallies));
-	for (size_t i = 0; i < engine->count; i++)
+	engine->waiting = 0;
+	for (size_t i = 0; i < engine->count; i++) {
 		tally_add(engine, engine->probes[i]);
+		if (!engine->probes[i]->health.ever_passed)
+			engine->waiting++;
+	}
 	if (!engine->started && engine->tallies[ROLE_STARTUP].hindering == 0)
 		open_gate(engine);
 }

@@ -4,6 +4,8 @@ enum {
 	RETRY_FLOOR_US = 20 * 1000,
 	/* A dependency that took a second to come is noticed within 2 % of that second. */
 	RETRY_SHARE = 50,
+	/* All the probes that wait together try no more often than ten thousand times a second. */
+	RETRY_SPACING_US = 100,
 };
 
 const char *standing_name(enum standing standing)
@@ -23,6 +25,19 @@ static bool counts(const struct health *health, const struct probe_config *rules
 	       started_us - health->counted_us >= rules->period_us;
 }
 
+/* The moment from which the next period is counted: in whole periods, so that tries which fall
+ * between them do not add up to a delay, but never so far back that quick tries would catch up in a
+ * burst. */
+static int64_t count_from(const struct health *health, const struct probe_config *rules,
+			  int64_t started_us)
+{
+	int64_t next_us = health->counted_us + rules->period_us;
+
+	if (health->failures == 0 || next_us < started_us - rules->period_us)
+		return started_us;
+	return next_us;
+}
+
 bool health_apply(struct health *health, const struct probe_config *rules, bool success,
 		  int64_t started_us)
 {
@@ -37,8 +52,8 @@ bool health_apply(struct health *health, const struct probe_config *rules, bool 
 	} else {
 		health->passes = 0;
 		if (counts(health, rules, started_us)) {
+			health->counted_us = count_from(health, rules, started_us);
 			health->failures++;
-			health->counted_us = started_us;
 		}
 		if (health->failures >= rules->failure_threshold)
 			health->standing = STANDING_FAILING;
@@ -53,10 +68,12 @@ bool health_allows(enum role role, enum standing standing)
 	return standing == STANDING_PASSING;
 }
 
-int64_t health_retry_delay_us(int64_t waited_us, int64_t run_us, int64_t period_us)
+int64_t health_retry_delay_us(int64_t waited_us, int64_t run_us, int64_t period_us, size_t waiting)
 {
 	int64_t delay_us = RETRY_FLOOR_US;
 
+	if ((int64_t)waiting * RETRY_SPACING_US > delay_us)
+		delay_us = (int64_t)waiting * RETRY_SPACING_US;
 	if (waited_us / RETRY_SHARE > delay_us)
 		delay_us = waited_us / RETRY_SHARE;
 	if (run_us > delay_us)

@@ -3,6 +3,7 @@
 #define READYD_AGENT_HEALTH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "agent/config.h"
@@ -32,9 +33,10 @@ bool health_apply(struct health *health, const struct probe_config *rules, bool 
 bool health_allows(enum role role, enum standing standing);
 
 /* How long after the end of a run the next try comes while a probe has never passed: every few tens
- * of milliseconds at first, backing off with the time already spent waiting and with what a run
- * costs, never longer than the period. All in microseconds. */
-int64_t health_retry_delay_us(int64_t waited_us, int64_t run_us, int64_t period_us);
+ * of milliseconds at first, backing off with the time already spent waiting, with what a run costs
+ * and with how many probes are `waiting` in all, never longer than the period. All in microseconds.
+ */
+int64_t health_retry_delay_us(int64_t waited_us, int64_t run_us, int64_t period_us, size_t waiting);
 
 /* The first moment after `now_us` that is a whole number of periods after `base_us` plus the
  * probe's place in the period. The places of probes number 0, 1, 2, … are spread evenly over it,

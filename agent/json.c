@@ -7,6 +7,8 @@
 #include <time.h>
 #include <yyjson.h>
 
+#include "agent/utf8.h"
+
 const char *json_library_version(void)
 {
 	static char text[32];
@@ -113,42 +115,15 @@ void json_begin(struct json_writer *writer, struct buffer *buffer)
 	writer->comma = false;
 }
 
-/* How many bytes of valid UTF-8 begin here (RFC 3629); 0 if none. */
-static size_t utf8_length(const unsigned char *text, size_t len)
-{
-	size_t want;
-	unsigned minimum, code;
-
-	if (text[0] < 0x80)
-		return 1;
-	if (text[0] >= 0xc2 && text[0] <= 0xdf)
-		want = 2, minimum = 0x80, code = text[0] & 0x1fU;
-	else if (text[0] >= 0xe0 && text[0] <= 0xef)
-		want = 3, minimum = 0x800, code = text[0] & 0x0fU;
-	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
-		want = 4, minimum = 0x10000, code = text[0] & 0x07U;
-	else
-		return 0;
-	if (want > len)
-		return 0;
-	for (size_t i = 1; i < want; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (text[i] & 0x3fU);
-	}
-	if (code < minimum || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-		return 0;
-	return want;
-}
-
 static void write_string(struct buffer *buffer, const char *text, size_t len)
 {
 	const unsigned char *bytes = (const unsigned char *)text;
 	size_t plain = 0; /* where the run of bytes begins that need no escape */
+	unsigned code;
 
 	buffer_append(buffer, "\"", 1);
 	for (size_t i = 0; i < len;) {
-		size_t width = utf8_length(bytes + i, len - i);
+		size_t width = utf8_decode(text + i, len - i, &code);
 
 		if (width > 0 && bytes[i] >= 0x20 && bytes[i] != '"' && bytes[i] != '\\' &&
 		    bytes[i] != 0x7f) {

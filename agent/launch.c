@@ -31,7 +31,7 @@ enum { CLONE_FLAGS = CLONE_VFORK | SIGCHLD };
 enum { CLONE_FLAGS = CLONE_VFORK | CLONE_VM | SIGCHLD };
 #endif
 
-enum { STACK_SIZE = 64 * 1024, HIGHEST_DESCRIPTOR_GUESS = 65535 };
+enum { STACK_SIZE = 64 * 1024, HIGHEST_DESCRIPTOR_GUESS = 65535, KERNEL_SIGNAL_SET_SIZE = 8 };
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -87,12 +87,16 @@ static int set_up_descriptors(void)
 	return 0;
 }
 
+/* Asks the kernel, because the C library keeps a few real-time signals to itself, and one of these
+ * may have been ignored by whoever started us. */
 static void set_up_signals(void)
 {
-	struct sigaction action = {.sa_handler = SIG_DFL};
+	/* All zeros is the kernel's own form of "default", whatever the architecture: handler,
+	 * flags, restorer and mask. */
+	unsigned long action[8] = {0};
 
-	for (int number = 1; number < NSIG; number++)
-		sigaction(number, &action, NULL);
+	for (long number = 1; number < NSIG; number++)
+		syscall(SYS_rt_sigaction, number, action, NULL, (long)KERNEL_SIGNAL_SET_SIZE);
 }
 
 static void set_up_limits(void)

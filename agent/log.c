@@ -1,9 +1,12 @@
 #include "agent/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,11 +18,23 @@ enum {
 	/* A pipe that polls writable takes this many bytes without blocking (PIPE_BUF). */
 	PIECE_SIZE = 4096,
 	LINE_CEILING = PIECE_SIZE,
+	TEXT_MAX = 2048,
 	QUEUE_CEILING = 64 * 1024,
 	RETRY_US = 50 * 1000,
 };
 
+/* How to write without ever blocking. */
+enum way {
+	WAY_PLAIN,  /* ask poll() before each small write: right for pipes and files */
+	WAY_OWN,    /* a description of our own, which does not block */
+	WAY_SOCKET, /* send() can be told not to block */
+	WAY_TINY,   /* as plain, a byte at a time: a terminal promises room for no more */
+};
+
 static struct {
+	int fd; /* our own description of stderr, or stderr itself */
+	enum way way;
+	bool opened;
 	struct loop *loop;
 	char *service, *version;
 	enum log_level minimum;
@@ -34,27 +49,55 @@ static const char *const level_names[] = {[LOG_DEBUG] = "debug",
 					  [LOG_WARNING] = "warning",
 					  [LOG_ERROR] = "error"};
 
-/* stderr is shared with others, so it must not be switched to non-blocking; asking before each
- * small write comes to the same. */
-static bool stderr_takes_more(void)
+/* stderr is shared with others, so it must not be switched to non-blocking. */
+static void choose_way(void)
 {
-	struct pollfd descriptor = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct stat status;
+
+	logger.fd = STDERR_FILENO;
+	logger.way = WAY_PLAIN;
+	if (fstat(STDERR_FILENO, &status) < 0 || S_ISFIFO(status.st_mode) ||
+	    S_ISREG(status.st_mode))
+		return;
+	if (S_ISSOCK(status.st_mode)) {
+		logger.way = WAY_SOCKET;
+		return;
+	}
+	logger.fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	logger.way = logger.fd >= 0 ? WAY_OWN : WAY_TINY;
+	if (logger.fd < 0)
+		logger.fd = STDERR_FILENO;
+}
+
+static bool takes_more(void)
+{
+	struct pollfd descriptor = {.fd = logger.fd, .events = POLLOUT};
 
 	return poll(&descriptor, 1, 0) > 0;
+}
+
+static ssize_t write_piece(const char *bytes, size_t len)
+{
+	if (logger.way == WAY_SOCKET)
+		return send(logger.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (logger.way == WAY_TINY)
+		len = 1;
+	return write(logger.fd, bytes, len);
 }
 
 static void flush_queue(void)
 {
 	size_t done = 0;
 
-	while (done < logger.queue.len && stderr_takes_more()) {
+	while (done < logger.queue.len && takes_more()) {
 		size_t len = logger.queue.len - done;
-		ssize_t written;
+		ssize_t written =
+			write_piece(logger.queue.data + done, len < PIECE_SIZE ? len : PIECE_SIZE);
 
-		written = write(STDERR_FILENO, logger.queue.data + done,
-				len < PIECE_SIZE ? len : PIECE_SIZE);
 		if (written < 0 && errno == EINTR)
 			continue;
+		if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			break;
 		if (written < 0) {
 			/* Nobody will ever read it; waiting would only fill the queue. */
 			done = logger.queue.len;
@@ -68,7 +111,9 @@ static void flush_queue(void)
 	memmove(logger.queue.data, logger.queue.data + done, logger.queue.len);
 }
 
-static void write_fields_json(struct json_writer *json, const struct log_field *fields)
+/* Texts of an event are cut to `text_max` bytes each. */
+static void write_fields_json(struct json_writer *json, const struct log_field *fields,
+			      size_t text_max)
 {
 	for (; fields && fields->kind != LOG_FIELD_END; fields++) {
 		if (fields->kind == LOG_FIELD_INTEGER)
@@ -76,12 +121,13 @@ static void write_fields_json(struct json_writer *json, const struct log_field *
 		else if (fields->kind == LOG_FIELD_MILLISECONDS)
 			json_milliseconds(json, fields->name, fields->number);
 		else if (fields->text && fields->text[0] != '\0')
-			json_text(json, fields->name, fields->text);
+			json_text_len(json, fields->name, fields->text,
+				      strnlen(fields->text, text_max));
 	}
 }
 
 static void write_json(struct buffer *line, enum log_level level, const char *event,
-		       const struct log_field *fields)
+		       const struct log_field *fields, size_t text_max)
 {
 	struct json_writer json;
 
@@ -92,7 +138,7 @@ static void write_json(struct buffer *line, enum log_level level, const char *ev
 	json_text(&json, "service", logger.service);
 	json_text(&json, "version", logger.version);
 	json_text(&json, "event", event);
-	write_fields_json(&json, fields);
+	write_fields_json(&json, fields, text_max);
 	json_object_end(&json);
 }
 
@@ -139,10 +185,17 @@ static void compose(enum log_level level, const char *event, const struct log_fi
 	struct buffer line;
 
 	buffer_init(&line, LINE_CEILING - 1);
-	if (logger.json)
-		write_json(&line, level, event, fields);
-	else
+	if (logger.json) {
+		/* A line that is cut off would be no JSON: rather shorten what it tells. */
+		for (size_t text_max = TEXT_MAX; text_max > 0; text_max /= 2) {
+			buffer_clear(&line);
+			write_json(&line, level, event, fields, text_max);
+			if (!line.overflow)
+				break;
+		}
+	} else {
 		write_text(&line, level, event, fields);
+	}
 	if (line.data)
 		enqueue(&line);
 	buffer_free(&line);
@@ -171,6 +224,9 @@ static void on_retry(struct loop_timer *timer)
 void log_open(struct loop *loop, const char *service, const char *version, enum log_level minimum,
 	      bool json)
 {
+	if (!logger.opened)
+		choose_way();
+	logger.opened = true;
 	free(logger.service);
 	free(logger.version);
 	logger.loop = loop;
@@ -196,7 +252,7 @@ void log_close(int64_t wait_us)
 
 	flush_queue();
 	while (logger.queue.len > 0 && clock_monotonic_us() < end_us) {
-		struct pollfd descriptor = {.fd = STDERR_FILENO, .events = POLLOUT};
+		struct pollfd descriptor = {.fd = logger.fd, .events = POLLOUT};
 
 		poll(&descriptor, 1, 10);
 		flush_queue();
@@ -206,5 +262,7 @@ void log_close(int64_t wait_us)
 	free(logger.service);
 	free(logger.version);
 	buffer_free(&logger.queue);
+	if (logger.way == WAY_OWN)
+		close(logger.fd);
 	memset(&logger, 0, sizeof(logger));
 }

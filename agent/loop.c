@@ -15,6 +15,7 @@ enum {
 	/* I/O gets its chance after so many expired timers, so that ten thousand probes that are
 	 * due together cannot keep an asker waiting. */
 	TIMERS_PER_TURN = 64,
+	SIGNALS_PER_TURN = 8,
 };
 
 struct heap_entry {
@@ -341,7 +342,10 @@ static void on_signals(struct loop_io *io, unsigned events)
 	struct signalfd_siginfo info;
 
 	(void)events;
-	while (read(loop->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+	/* A few a turn: signals that come faster than they are handled must not keep others out. */
+	for (int i = 0; i < SIGNALS_PER_TURN &&
+			read(loop->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info);
+	     i++) {
 		const struct loop_signal *handler = &loop->handlers[info.ssi_signo];
 
 		if (handler->on_signal)

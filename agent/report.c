@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/text.h"
+
 static bool concerns(enum role role, enum endpoint endpoint)
 {
 	switch (endpoint) {
@@ -16,6 +18,21 @@ static bool concerns(enum role role, enum endpoint endpoint)
 		break;
 	}
 	return role == ROLE_LIVENESS;
+}
+
+/* The probes of this name that concern the endpoint, at most one of each role; how many. */
+static size_t same_name(const struct engine *engine, enum endpoint endpoint, const char *name,
+			const struct engine_probe *ret_probes[ROLE_COUNT])
+{
+	size_t count = 0;
+
+	for (int role = 0; role < ROLE_COUNT; role++) {
+		const struct engine_probe *probe = engine_find(engine, (enum role)role, name);
+
+		if (probe && concerns((enum role)role, endpoint))
+			ret_probes[count++] = probe;
+	}
+	return count;
 }
 
 static bool is_excluded(const struct report_request *request, const char *name)
@@ -51,23 +68,28 @@ static void verbose_line(const struct engine_probe *probe, const struct report_r
 			 struct buffer *buffer)
 {
 	const struct probe_result *result = &probe->result;
+	const struct engine_probe *same[ROLE_COUNT];
 	const char *name = probe->config->name;
+	bool excluded = is_excluded(request, name);
+	bool good = excluded || engine_probe_ok(probe);
 
-	if (is_excluded(request, name)) {
-		buffer_format(buffer, "[+]%s excluded: ok\n", name);
+	buffer_text(buffer, good ? "[+]" : "[-]");
+	if (same_name(probe->engine, request->endpoint, name, same) > 1)
+		buffer_format(buffer, "%s/", role_name(probe->config->role));
+	buffer_text(buffer, name);
+	if (excluded) {
+		buffer_text(buffer, " excluded: ok\n");
 		return;
 	}
-	if (engine_probe_ok(probe)) {
-		bool odd = probe->runs > 0 && result->state != PROBE_PASS;
-
-		buffer_format(buffer, "[+]%s ok", name);
-		if (odd)
+	if (good) {
+		buffer_text(buffer, " ok");
+		if (probe->runs > 0 && result->state != PROBE_PASS)
 			buffer_format(buffer, " (%s: %s)", probe_state_name(result->state),
 				      probe_reason_name(result->reason));
 		buffer_text(buffer, "\n");
 		return;
 	}
-	buffer_format(buffer, "[-]%s failed: %s", name, probe_trouble(probe));
+	buffer_format(buffer, " failed: %s", probe_trouble(probe));
 	if (!request->details)
 		buffer_text(buffer, " (details withheld)");
 	else if (probe->runs > 0 && result->message)
@@ -75,14 +97,14 @@ static void verbose_line(const struct engine_probe *probe, const struct report_r
 	buffer_text(buffer, "\n");
 }
 
-/* Calls `add` for the probes of an endpoint, those in trouble first, until the buffer holds `limit`
- * bytes; returns how many were left out. */
+/* Calls `add` for the probes of an endpoint, those in trouble first, as long as the buffer holds no
+ * more than `limit` bytes then; returns how many were left out. */
 static size_t each_probe(const struct engine *engine, const struct report_request *request,
-			 const struct buffer *buffer, size_t limit,
+			 struct buffer *buffer, size_t limit,
 			 void (*add)(const struct engine_probe *probe, void *context),
 			 void *context)
 {
-	size_t left_out = 0;
+	size_t left_out = 0, before;
 
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < engine_probe_count(engine); i++) {
@@ -91,10 +113,13 @@ static size_t each_probe(const struct engine *engine, const struct report_reques
 			if (!concerns(probe->config->role, request->endpoint) ||
 			    engine_probe_ok(probe) != (pass == 1))
 				continue;
-			if (buffer->len < limit)
+			before = buffer->len;
+			if (before < limit)
 				add(probe, context);
-			else
+			if (before >= limit || buffer->len > limit) {
+				buffer_truncate(buffer, before);
 				left_out++;
+			}
 		}
 	}
 	return left_out;
@@ -131,16 +156,16 @@ void report_verbose(const struct engine *engine, const struct report_request *re
 
 static void trim_to_line(struct buffer *buffer)
 {
-	for (size_t i = 0; i < buffer->len; i++) {
-		if ((unsigned char)buffer->data[i] < 0x20 || buffer->data[i] == 0x7f)
-			buffer->data[i] = ' ';
-	}
-	if (buffer->len > REPORT_LINE_MAX) {
-		buffer->len = REPORT_LINE_MAX;
+	size_t len = buffer->len;
+
+	if (buffer->data)
+		text_make_printable(buffer->data);
+	if (len > REPORT_LINE_MAX) {
+		len = REPORT_LINE_MAX;
 		/* Do not cut a character in half. */
-		while (buffer->len > 0 && (buffer->data[buffer->len] & 0xc0) == 0x80)
-			buffer->len--;
-		buffer->data[buffer->len] = '\0';
+		while (len > 0 && (buffer->data[len] & 0xc0) == 0x80)
+			len--;
+		buffer_truncate(buffer, len);
 	}
 	buffer_text(buffer, "\n");
 }
@@ -178,8 +203,8 @@ void report_line(const struct engine *engine, enum endpoint endpoint, const char
 			buffer_format(buffer, " %s", hindrance_text(verdict.hindrance));
 		left_out = each_probe(engine, &request, buffer, REPORT_LINE_MAX - 100, add_to_line,
 				      &context);
-		if (left_out > 0 && !context.first && buffer->len >= REPORT_LINE_MAX - 100)
-			buffer_text(buffer, "; …");
+		if (left_out > 0)
+			buffer_format(buffer, "; and %zu more", left_out);
 	}
 	trim_to_line(buffer);
 }
@@ -204,7 +229,11 @@ void report_probe_line(const struct engine_probe *probe, bool details, struct bu
 	bool ok = engine_probe_ok(probe);
 	bool has_trouble = probe->stale || probe->runs == 0 || probe->result.state != PROBE_PASS;
 
-	buffer_format(buffer, "%s %s", ok ? "pass" : "fail", probe->config->name);
+	buffer_format(buffer, "%s %s",
+		      !ok           ? "fail"
+		      : has_trouble ? "warn"
+				    : "pass",
+		      probe->config->name);
 	if (has_trouble)
 		buffer_format(buffer, " %s", probe_trouble(probe));
 	if (details && has_trouble && probe->runs > 0 && probe->result.message)
@@ -292,8 +321,9 @@ static void write_perfdata(struct json_writer *json, const struct perfdata_list 
 	json_array_end(json);
 }
 
-void report_result_members(struct json_writer *json, const struct probe_config *config,
-			   const struct probe_result *result, bool details)
+/* What is always small: everything but output and perfdata. */
+static void write_result(struct json_writer *json, const struct probe_config *config,
+			 const struct probe_result *result, bool details)
 {
 	json_text(json, "name", config->name);
 	json_text(json, "type", config->type->name);
@@ -317,6 +347,12 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 	json_time(json, "at", result->finished_wall_ms);
 	if (result->certificate_expires_s != 0)
 		json_time(json, "certificateExpires", result->certificate_expires_s * 1000);
+}
+
+void report_result_members(struct json_writer *json, const struct probe_config *config,
+			   const struct probe_result *result, bool details)
+{
+	write_result(json, config, result, details);
 	if (details && result->output)
 		json_text_len(json, "output", result->output, result->output_len);
 	if (result->perfdata)
@@ -386,7 +422,7 @@ static void add_json(const struct engine_probe *probe, void *context)
 
 	json_object_begin(json, NULL);
 	if (probe->runs > 0)
-		report_result_members(json, probe->config, &probe->result, list->request->details);
+		write_result(json, probe->config, &probe->result, list->request->details);
 	else
 		json_text(json, "name", probe->config->name);
 	json_text(json, "role", role_name(probe->config->role));
@@ -443,19 +479,13 @@ void report_json(const struct engine *engine, const struct report_request *reque
 	buffer_text(buffer, "\n");
 }
 
-static void add_check(const struct engine_probe *probe, void *context)
+static void write_check(struct json_writer *json, const struct engine_probe *probe, bool details)
 {
-	struct json_context *list = context;
-	struct json_writer *json = list->json;
 	const struct probe_config *config = probe->config;
 	const struct probe_result *result = &probe->result;
 	bool ok = engine_probe_ok(probe);
 	bool warns = ok && probe->runs > 0 && result->state != PROBE_PASS;
-	char key[128];
 
-	/* "component:measurement", section 4 of the draft. Names cannot contain a colon. */
-	snprintf(key, sizeof(key), "%s:responseTime", config->name);
-	json_array_begin(json, key);
 	json_object_begin(json, NULL);
 	json_text(json, "componentId", config->name);
 	json_text(json, "componentType",
@@ -471,17 +501,36 @@ static void add_check(const struct engine_probe *probe, void *context)
 
 		buffer_init(&output, 512);
 		buffer_text(&output, probe_trouble(probe));
-		if (list->request->details && probe->runs > 0 && result->message)
+		if (details && probe->runs > 0 && result->message)
 			buffer_format(&output, ": %s", result->message);
 		json_text(json, "output", output.data);
 		buffer_free(&output);
-		if (list->request->details) {
+		if (details) {
 			json_array_begin(json, "affectedEndpoints");
 			json_text(json, NULL, config->target);
 			json_array_end(json);
 		}
 	}
 	json_object_end(json);
+}
+
+/* One key of "checks"; probes of the same name in several roles share it. */
+static void add_check(const struct engine_probe *probe, void *context)
+{
+	struct json_context *list = context;
+	struct json_writer *json = list->json;
+	const char *name = probe->config->name;
+	const struct engine_probe *same[ROLE_COUNT];
+	size_t count = same_name(probe->engine, list->request->endpoint, name, same);
+	char key[128];
+
+	if (same[0] != probe)
+		return; /* the first of them writes for all */
+	/* "component:measurement", section 4 of the draft. Names cannot contain a colon. */
+	snprintf(key, sizeof(key), "%s:responseTime", name);
+	json_array_begin(json, key);
+	for (size_t i = 0; i < count; i++)
+		write_check(json, same[i], list->request->details);
 	json_array_end(json);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/config.h"
+#include "agent/text.h"
 
 enum { MESSAGE_SIZE = 240, FREE_SLOTS_MAX = 256 };
 
@@ -19,6 +20,7 @@ struct run_slot {
 	int64_t started_us;
 	int64_t finished_us;
 	bool finished;
+	bool forgiven; /* has had its time again after a stall */
 	enum probe_state state;
 	enum probe_reason reason;
 	char message[MESSAGE_SIZE];
@@ -122,8 +124,25 @@ void probe_finish(struct probe_run *run, enum probe_state state, enum probe_reas
 	va_start(arguments, format);
 	vsnprintf(slot->message, sizeof(slot->message), format, arguments);
 	va_end(arguments);
+	/* Much of it may come from the server that was probed. */
+	text_make_printable(slot->message);
 	loop_timer_clear(run->env->loop, &slot->deadline);
 	loop_defer(run->env->loop, &slot->finish);
+}
+
+/* When the loop itself was held up (the machine slept, the process was stopped), the silence is not
+ * the peer's: the run gets its time once more. */
+static bool forgive_stall(struct run_slot *slot)
+{
+	struct loop *loop = slot->run.env->loop;
+	int64_t timeout_us = slot->runner->config->timeout_us;
+	int64_t late_us = loop_now_us(loop) - slot->run.deadline_us;
+
+	if (!slot->runner->forgives_stalls || slot->forgiven || late_us < timeout_us / 4)
+		return false;
+	slot->forgiven = true;
+	slot->run.deadline_us = loop_now_us(loop) + timeout_us;
+	return loop_timer_set(loop, &slot->deadline, slot->run.deadline_us) == 0;
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -133,6 +152,8 @@ static void on_deadline(struct loop_timer *timer)
 	int64_t timeout_ms = (slot->runner->config->timeout_us + 500) / 1000;
 	double seconds = (double)timeout_ms / 1e3;
 
+	if (forgive_stall(slot))
+		return;
 	probe_finish(&slot->run, PROBE_FAIL,
 		     slot->run.deadline_reason ? slot->run.deadline_reason : REASON_TIMEOUT,
 		     "no %s within %g s", slot->run.waiting_for ? slot->run.waiting_for : "answer",

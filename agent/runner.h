@@ -42,6 +42,8 @@ struct runner {
 	 * the owner after runner_release(). */
 	void (*on_done)(struct runner *runner, struct probe_result *result);
 	void *owner;
+	/* Whether a run that a stall of the loop has made late gets its time once more. */
+	bool forgives_stalls;
 
 	struct run_slot *slot; /* NULL = not running */
 	void *kept;            /* the type's memory between runs */

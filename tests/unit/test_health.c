@@ -91,6 +91,21 @@ static void test_quick_tries_count_once_a_period(void **unused)
 	assert_int_equal(health.standing, STANDING_FAILING);
 }
 
+static void test_tries_between_periods_delay_nothing(void **unused)
+{
+	struct probe_config config = rules(ROLE_STARTUP, 1, 10);
+	struct health health = {0};
+	int64_t now_us = 0;
+
+	(void)unused;
+	/* Tries seven tenths of a period apart: the tenth failure counts after nine periods. */
+	while (health.standing != STANDING_FAILING) {
+		health_apply(&health, &config, false, now_us);
+		now_us += 7 * SECOND_US;
+	}
+	assert_in_range(now_us - 7 * SECOND_US, 90LL * SECOND_US, 97LL * SECOND_US);
+}
+
 static void test_what_an_unknown_standing_allows(void **unused)
 {
 	(void)unused;
@@ -108,18 +123,20 @@ static void test_retries_back_off_to_the_period(void **unused)
 	int64_t before_us = 0;
 
 	(void)unused;
-	assert_in_range(health_retry_delay_us(0, 0, 10 * SECOND_US), 1000, 50 * 1000);
+	assert_in_range(health_retry_delay_us(0, 0, 10 * SECOND_US, 1), 1000, 50 * 1000);
 	for (int64_t waited_us = 0; waited_us < 3600LL * SECOND_US; waited_us += SECOND_US) {
-		int64_t delay_us = health_retry_delay_us(waited_us, 100, 10 * SECOND_US);
+		int64_t delay_us = health_retry_delay_us(waited_us, 100, 10 * SECOND_US, 1);
 
 		assert_true(delay_us >= before_us);
 		assert_true(delay_us <= 10 * SECOND_US);
 		before_us = delay_us;
 	}
 	assert_int_equal(before_us, 10 * SECOND_US);
-	assert_int_equal(health_retry_delay_us(0, 0, 5000), 5000);
+	assert_int_equal(health_retry_delay_us(0, 0, 5000, 1), 5000);
+	/* Ten thousand together leave the loop time for other things. */
+	assert_true(health_retry_delay_us(0, 0, 10 * SECOND_US, 10000) >= SECOND_US / 2);
 	/* What is costly is not tried more than half of the time. */
-	assert_int_equal(health_retry_delay_us(0, 300 * 1000, 10 * SECOND_US), 300 * 1000);
+	assert_int_equal(health_retry_delay_us(0, 300 * 1000, 10 * SECOND_US, 1), 300 * 1000);
 }
 
 static void test_slots_keep_the_period(void **unused)
@@ -181,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_a_result_of_the_other_kind_breaks_the_streak),
 		cmocka_unit_test(test_change_is_told_once),
 		cmocka_unit_test(test_quick_tries_count_once_a_period),
+		cmocka_unit_test(test_tries_between_periods_delay_nothing),
 		cmocka_unit_test(test_what_an_unknown_standing_allows),
 		cmocka_unit_test(test_retries_back_off_to_the_period),
 		cmocka_unit_test(test_slots_keep_the_period),

@@ -1,0 +1,34 @@
+#include "agent/text.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "agent/utf8.h"
+
+/* Characters above U+007F that are no text. */
+static bool is_control(unsigned code)
+{
+	return (code >= 0x80 && code <= 0x9f) ||                     /* C1 */
+	       code == 0x061c || code == 0x200e || code == 0x200f || /* direction marks */
+	       (code >= 0x2028 && code <= 0x202e) || /* separators, embeddings, overrides */
+	       (code >= 0x2066 && code <= 0x2069);   /* isolates */
+}
+
+void text_make_printable(char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len;) {
+		unsigned code = 0;
+		size_t width = utf8_decode(text + i, len - i, &code);
+
+		if (width == 0) {
+			text[i++] = '?';
+			continue;
+		}
+		if (code < 0x20 || code == 0x7f || is_control(code))
+			memset(text + i, ' ', width);
+		i += width;
+	}
+}
