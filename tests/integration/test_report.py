@@ -1,0 +1,130 @@
+"""What is told stays whole and in its lines, whatever a probe, a name or a terminal does."""
+
+import array
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import termios
+import time
+import unittest
+
+from bad_server import BadServer, receive, send, wait_close
+from harness import (BINARY, Agent, TestCase, clean_environment, free_port, port_open, readyd,
+                     wait_until)
+
+
+class Whole(TestCase):
+    def test_long_output_does_not_break_the_answers(self):
+        config = ("details: always\nreadiness: {noisy: {exec: {command: [sh, -c, \"head -c 4096 "
+                  "/dev/zero | tr '\\\\0' '\\\\1'; exit 2\"]}, periodSeconds: 60}}\n")
+        with Agent(config) as agent:
+            agent.wait_for(lambda a: a.probe("noisy").get("output"))
+            for accept in ("application/json", "application/health+json"):
+                body = agent.get("/ready", {"Accept": accept})[2]
+                self.assertLess(len(body), 10240)
+                json.loads(body)
+            self.assertEqual(len(agent.probe("noisy")["output"]), 4096)
+
+    def test_many_long_names_do_not_either(self):
+        probes = "".join(f"  {'n' * 50}{i}: 'exec:/bin/false {'x' * 100}'\n" for i in range(60))
+        with Agent("details: always\nreadiness:\n" + probes) as agent:
+            agent.wait_for(lambda a: all(probe["runs"] for probe in a.status()["probes"]))
+            for path, accept in (("/ready", "application/json"), ("/ready?verbose", "*/*"),
+                                 ("/ready", "application/health+json")):
+                body = agent.get(path, {"Accept": accept})[2]
+                self.assertLess(len(body), 10240)
+                self.assertGreater(len(body), 4096)
+                if accept != "*/*":
+                    json.loads(body)
+
+    def test_one_name_in_two_roles(self):
+        config = "liveness: {app: 'exec:/bin/true'}\nreadiness: {app: 'exec:/bin/false'}\n"
+        with Agent(config) as agent:
+            agent.wait_for(lambda a: all(probe["runs"] for probe in a.status()["probes"]))
+            body = agent.get("/ready", {"Accept": "application/health+json"})[2]
+            pairs = json.loads(body, object_pairs_hook=list)
+            checks = dict(pairs)["checks"]
+            self.assertEqual([key for key, _ in checks], ["app:responseTime"])
+            self.assertEqual(len(checks[0][1]), 2)
+            body = agent.get("/ready?verbose")[2]
+            self.assertIn("[+]liveness/app ok\n", body)
+            self.assertIn("[-]readiness/app failed: exit_code", body)
+
+    def test_a_warning_is_told_as_one(self):
+        config = "readiness: {disk: {exec: {command: ['sh', '-c', 'exit 1'], nagios: true}}}\n"
+        with Agent(config) as agent:
+            agent.wait_ready()
+            done = agent.check("disk")
+            self.assertEqual((done.returncode, done.stdout.split()[:3]),
+                             (0, ["warn", "disk", "exit_warning:"]))
+
+
+class Forgery(TestCase):
+    def test_a_server_cannot_write_lines_or_steer_terminals(self):
+        body = b'{"status":"\\u001b[31m\\n[+]all ok\\u2028\\u202e"}'
+        answer = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                  % len(body) + body)
+        with BadServer(receive(until=b"\r\n\r\n"), send(answer), wait_close()) as server:
+            config = (f"details: always\nreadiness: {{web: {{target: 'http://127.0.0.1:{server.port}"
+                      "/', json: status, jsonValue: ok, periodSeconds: 60}}\n")
+            with Agent(config) as agent:
+                agent.wait_for(lambda a: a.probe("web").get("reason") == "json_mismatch")
+                texts = [agent.get("/ready?verbose")[2], agent.check().stdout,
+                         agent.check("web").stdout,
+                         readyd("status", "--socket", agent.socket).stdout]
+                for text in texts:
+                    self.assertIn("[+]all ok", text)
+                    for line in text.splitlines():
+                        self.assertFalse(line.startswith("[+]all"), text)
+                    for character in "\033\u2028\u202e":
+                        self.assertNotIn(character, text)
+
+
+class Log(TestCase):
+    def test_a_terminal_that_nobody_reads(self):
+        master, terminal = os.openpty()
+        path = self.tmp / "flip"
+        port = free_port()
+        process = subprocess.Popen(
+            [BINARY, "serve", "-o", f"listen=127.0.0.1:{port}", "-o", "socket=none",
+             "-o", f"readiness.flip=exec:/bin/sh -c 'test -e {path} && rm {path} || "
+             f"{{ touch {path}; exit 1; }}'",
+             "-o", "readiness.flip.periodSeconds=0.01", "-o", "readiness.flip.failureThreshold=1"],
+            stderr=terminal, stdin=subprocess.DEVNULL, env=clean_environment())
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(terminal)
+        wait_until(lambda: port_open(port), "the listener")
+
+        def written():
+            count = array.array("i", [0])
+            fcntl.ioctl(master, termios.FIONREAD, count)
+            return count[0]
+
+        # The terminal is full when no more arrives; by then the agent must not have stopped.
+        full = wait_until(lambda: written() > 3000 and written(), "a full terminal")
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline and written() != full:
+            full = written()
+        for _ in range(20):
+            self.assertTrue(port_open(port))
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 0)
+        self.assertLess(time.monotonic() - started, 2)
+        os.close(master)
+
+    def test_every_line_is_json(self):
+        long_arguments = "y" * 4000
+        config = f"readiness: {{long: 'exec:/bin/false {long_arguments}'}}\nversion: {'v' * 120}\n"
+        with Agent(config) as agent:
+            event = agent.wait_log(lambda event: event["event"] == "waiting")
+            self.assertEqual(event["probe"], "long")
+        for line in agent.raw_logs:
+            json.loads(line)
+
+
+if __name__ == "__main__":
+    unittest.main()
