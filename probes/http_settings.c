@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "agent/buffer.h"
+#include "agent/regex.h"
 #include "agent/url.h"
 
 enum { PORT_HTTP = 80, PORT_HTTPS = 443, URL_MAX = 64 * 1024, AUTHORITY_MAX = 1024 };
@@ -399,21 +400,10 @@ static int check_request(const struct http_settings *settings, struct error *err
 
 static int check_regex(struct http_settings *settings, struct error *error)
 {
-	char why[100];
-	int code;
-
 	if (!is_set(settings->body_pattern))
 		return 0;
-	settings->body_regex = malloc(sizeof(*settings->body_regex));
-	if (!settings->body_regex)
-		return error_set(error, "out of memory");
-	code = regcomp(settings->body_regex, settings->body_pattern, REG_EXTENDED | REG_NOSUB);
-	if (code == 0)
-		return 0;
-	regerror(code, settings->body_regex, why, sizeof(why));
-	free(settings->body_regex);
-	settings->body_regex = NULL;
-	return error_set(error, "bodyRegex is no POSIX extended regular expression: %s", why);
+	settings->body_regex = regex_compile(settings->body_pattern, "bodyRegex", error);
+	return settings->body_regex ? 0 : -1;
 }
 
 static int check_answer(struct http_settings *settings, struct error *error)
@@ -469,9 +459,7 @@ void http_settings_release(void *conf)
 	struct http_settings *settings = conf;
 
 	http_target_free(&settings->target);
-	if (settings->body_regex)
-		regfree(settings->body_regex);
-	free(settings->body_regex);
+	regex_free(settings->body_regex);
 	settings->body_regex = NULL;
 }
 

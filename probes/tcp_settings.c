@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "agent/regex.h"
 #include "agent/url.h"
 
 static const char default_host[] = "127.0.0.1";
@@ -227,23 +228,6 @@ static int parse_hex(const char *name, const char *text, struct tcp_bytes *bytes
 	return 0;
 }
 
-static int compile_regex(struct tcp_settings *settings, struct error *error)
-{
-	char why[120];
-	int result;
-
-	settings->regex = malloc(sizeof(*settings->regex));
-	if (!settings->regex)
-		return out_of_memory(error);
-	result = regcomp(settings->regex, settings->expect_regex, REG_EXTENDED | REG_NOSUB);
-	if (result == 0)
-		return 0;
-	regerror(result, settings->regex, why, sizeof(why));
-	free(settings->regex);
-	settings->regex = NULL;
-	return error_set(error, "expectRegex is no POSIX extended regular expression: %s", why);
-}
-
 static int check_exchange(struct tcp_settings *settings, struct error *error)
 {
 	int expectations = (settings->expect != NULL) + (settings->expect_hex != NULL) +
@@ -268,9 +252,10 @@ static int check_exchange(struct tcp_settings *settings, struct error *error)
 		return error_set(error, "what is expected must not be empty");
 	if (settings->expected.len > TCP_ANSWER_MAX)
 		return error_set(error, "at most %d bytes can be expected", TCP_ANSWER_MAX);
-	if (settings->expect_regex)
-		return compile_regex(settings, error);
-	return 0;
+	if (!settings->expect_regex)
+		return 0;
+	settings->regex = regex_compile(settings->expect_regex, "expectRegex", error);
+	return settings->regex ? 0 : -1;
 }
 
 const char *tcp_expected_text(const struct tcp_settings *settings)
@@ -345,9 +330,7 @@ void tcp_settings_release(void *conf)
 	tcp_endpoint_free(&settings->endpoint);
 	free(settings->to_send.data);
 	free(settings->expected.data);
-	if (settings->regex)
-		regfree(settings->regex);
-	free(settings->regex);
+	regex_free(settings->regex);
 	settings->to_send = settings->expected = (struct tcp_bytes){0};
 	settings->regex = NULL;
 }
