@@ -9,6 +9,9 @@
 #include "agent/number.h"
 #include "agent/unix_socket.h"
 
+/* Of service and version, which stand in each line of the log and each answer. */
+enum { LABEL_MAX = 128 };
+
 #define SETTING(member) .offset = offsetof(struct settings, member)
 
 static const char *const details_choices[] = {"never", "local", "always", NULL};
@@ -35,7 +38,8 @@ const struct field config_fields[] = {
 	 .kind = FIELD_TEXT,
 	 SETTING(socket),
 	 .fallback = "@readyd",
-	 .help = "the admin socket: @NAME (abstract), /PATH or none"},
+	 .help = "the admin socket: @NAME (abstract), /PATH or none; check and status know only "
+		 "READYD_SOCKET and --socket"},
 	{.name = "details",
 	 .kind = FIELD_CHOICE,
 	 SETTING(details),
@@ -246,6 +250,34 @@ static void check_socket(const struct node *node, const char *socket, struct fau
 		faults_add(faults, node, "socket: %s; expected @NAME, /PATH or none", error.text);
 }
 
+/* ---- labels ---- */
+
+/* Whether a control character begins here: of ASCII or, in UTF-8, of those up to U+009F. */
+static bool is_control(const char *text)
+{
+	return iscntrl((unsigned char)text[0]) ||
+	       ((unsigned char)text[0] == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80);
+}
+
+static void check_label(const struct node *node, const char *name, const char *text,
+			struct faults *faults)
+{
+	size_t len = strlen(text);
+
+	if (len > LABEL_MAX)
+		faults_add(faults, node, "%s has %zu bytes, expected at most %d", name, len,
+			   LABEL_MAX);
+	for (const char *c = text; *c; c++) {
+		if (is_control(c)) {
+			faults_add(faults, node,
+				   "%s has a line end or another control character, expected "
+				   "plain text",
+				   name);
+			return;
+		}
+	}
+}
+
 /* ---- all ---- */
 
 void config_settings_take(const struct node *root, struct settings *settings, struct faults *faults)
@@ -267,6 +299,10 @@ void config_settings_take(const struct node *root, struct settings *settings, st
 			check_listen(member, &settings->listen, faults);
 		} else if (strcmp(field->name, "socket") == 0) {
 			check_socket(member, settings->socket, faults);
+		} else if (strcmp(field->name, "service") == 0) {
+			check_label(member, "service", settings->service, faults);
+		} else if (strcmp(field->name, "version") == 0) {
+			check_label(member, "version", settings->version, faults);
 		}
 	}
 }

@@ -275,11 +275,14 @@ static int add_pair_item(struct pair_list *list, const struct field *field, cons
 	const char *text = node_is_null(value) ? "" : value->text;
 
 	for (const struct node *member = item->first_child; member; member = member->next) {
+		/* Somebody may have put the value, a secret, into it. */
+		size_t shown = strcspn(member->key, ":= \t\r\n");
+
 		if (member != name && member != value) {
 			faults_add_key(
 				faults, member,
-				"unknown key \"%.40s\" in an item of %s, expected name and value",
-				member->key, field->name);
+				"unknown key \"%.*s\" in an item of %s, expected name and value",
+				shown < 40 ? (int)shown : 40, member->key, field->name);
 			return -1;
 		}
 	}

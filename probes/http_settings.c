@@ -353,14 +353,22 @@ static bool is_token(const char *text)
 	return true;
 }
 
+/* How much of a faulty name may be shown: somebody may have put the value, a secret, into it. */
+static int header_name_shown(const char *name)
+{
+	size_t len = strcspn(name, ":= \t\r\n");
+
+	return len < 60 ? (int)len : 60;
+}
+
 static int check_headers(const struct pair_list *headers, const char *setting, struct error *error)
 {
 	for (size_t i = 0; i < headers->count; i++) {
 		const struct pair *header = &headers->items[i];
 
 		if (!is_token(header->name))
-			return error_set(error, "%s: \"%.60s\" can not be the name of a header",
-					 setting, header->name);
+			return error_set(error, "%s: \"%.*s\" can not be the name of a header",
+					 setting, header_name_shown(header->name), header->name);
 		for (const char *c = header->value; *c; c++) {
 			if ((unsigned char)*c < ' ' && *c != '\t')
 				return error_set(error,

@@ -994,6 +994,64 @@ static void test_every_default_is_right(void **state)
 	}
 }
 
+static void test_labels(void **state)
+{
+	char long_one[128 + 1], yaml[512];
+
+	(void)state;
+	memset(long_one, 'x', 128);
+	long_one[128] = '\0';
+	snprintf(yaml, sizeof(yaml), "service: %s\nversion: \"\\xe4 \u00a0%.120s\"\n", long_one,
+		 long_one);
+	config_free(load_good(yaml, no_environment, NULL, 0));
+	snprintf(yaml, sizeof(yaml), "service: %sx\nversion: %syz\n", long_one, long_one);
+	assert_faults(yaml, no_environment, NULL, 0,
+		      "f:1:10: service has 129 bytes, expected at most 128\n"
+		      "f:2:10: version has 130 bytes, expected at most 128\n");
+	assert_faults("service: \"a\\e[31mb\"\nversion: \"1\\n2\\n\"\n", no_environment, NULL, 0,
+		      "f:1:10: service has a line end or another control character, expected plain "
+		      "text\n"
+		      "f:2:10: version has a line end or another control character, expected plain "
+		      "text\n");
+	assert_faults("service: \"a\\x7f\"\nversion: \"\\x9b\"\n", no_environment, NULL, 0,
+		      "f:1:10: service has a line end or another control character, expected plain "
+		      "text\n"
+		      "f:2:10: version has a line end or another control character, expected plain "
+		      "text\n");
+	assert_faults("", ENVIRONMENT("READYD_SERVICE=a\tb"), NULL, 0,
+		      "environment READYD_SERVICE: service has a line end or another control "
+		      "character, expected plain text\n");
+}
+
+/* A token that was written into the name of a header, in all the forms that a list of headers has.
+ */
+static void test_no_fault_shows_a_header(void **state)
+{
+	static const char *const headers[] = {
+		"[{name: \"Authorization: Bearer SECRET\", value: x}]",
+		"[{name: \"Bearer SECRET\"}]",
+		"[{name: \"Authorization:SECRET\"}]",
+		"[{name: \"Bearer\\tSECRET\"}]",
+		"{\"Authorization: SECRET\": x}",
+		"[{\"Authorization: Bearer SECRET\": x, name: a}]",
+		"[\"Authorization Bearer SECRET: x\"]",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+		struct faults faults = {0};
+		char yaml[256];
+
+		snprintf(yaml, sizeof(yaml),
+			 "readiness: {a: {target: \"http://h/\", httpHeaders: %s}}", headers[i]);
+		assert_null(load(yaml, no_environment, NULL, 0, &faults));
+		assert_int_equal(faults.errors, 1);
+		if (strstr(faults.first->text, "SECRET"))
+			fail_msg("%s", faults.first->text);
+		faults_free(&faults);
+	}
+}
+
 static int enter_directory(void **state)
 {
 	(void)state;
@@ -1040,6 +1098,8 @@ int main(void)
 		cmocka_unit_test(test_single_target),
 		cmocka_unit_test(test_every_example_is_a_target),
 		cmocka_unit_test(test_every_default_is_right),
+		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_no_fault_shows_a_header),
 	};
 
 	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
