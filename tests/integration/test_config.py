@@ -1,11 +1,13 @@
 """The configuration: `readyd config`, the annotated example, the JSON Schema, hostile input."""
 
+import http.server
 import json
 import os
 import pathlib
 import re
 import resource
 import subprocess
+import threading
 import unittest
 
 import config_schema
@@ -271,6 +273,12 @@ HOSTILE = {
     "dashes": b"-" * (4 * MIB - 10),
     "colons": b":" * (4 * MIB - 10),
     "a number for a map": b"drain: 5\nreadiness: 5\nliveness: [5]\n",
+    "repetitions of repetitions":
+        b"readiness: {p: {target: 'http://h/', bodyRegex: '((a{1,60}){1,60}){1,60}'}}\n",
+    "repetitions of nothing":
+        b"readiness: {p: {target: 'tcp://h:1', expectRegex: '(((){255}){255}){255}'}}\n",
+    "brackets in brackets":
+        b"readiness: {p: {target: 'tcp://h:1', expectRegex: '" + b"(" * MIB + b"'}}\n",
     "a map for a number": b"connectionLimit: {a: 1}\nservice: [1]\n",
 }
 
@@ -300,6 +308,32 @@ class HostileTest(TestCase):
                 self.assertEqual(done.returncode, 1, lines[:3])
                 self.assertTrue(lines[0].removeprefix("warning: ").startswith(str(path)), lines[:3])
                 self.assertLessEqual(len(lines), 1001)
+
+    def test_regular_expressions_are_quick(self):
+        """The worst that are accepted, on the longest body: nothing else runs meanwhile."""
+        class Server(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", "65536")
+                self.end_headers()
+                self.wfile.write(b"a" * 65536)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        for pattern in ("(a{1,60}){1,10}b", "((a{1,8}){1,8}){1,8}b", "(a?){60}b",
+                        ".{0,255}.{0,255}b", "(" + "|".join("a" * 44) + ")*b"):
+            with self.subTest(pattern):
+                done = subprocess.run(
+                    [BINARY, "check", "--json", f"http://127.0.0.1:{server.server_port}/",
+                     "-o", f"bodyRegex={pattern}", "-o", "timeoutSeconds=60"],
+                    env=clean_environment(), capture_output=True, preexec_fn=self.limit,
+                    text=True, timeout=PATIENCE_SECONDS * 2)
+                self.assertEqual(json.loads(done.stdout)["reason"], "body_mismatch", done)
 
     def test_ten_thousand_probes(self):
         path = self.tmp / "many.yaml"
