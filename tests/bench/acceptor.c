@@ -1,7 +1,7 @@
 /* A target for many cheap probes: accepts every connection and closes it.
  *
- * It looks for connections every other millisecond instead of waiting for them, because to wake it for
- * each would be work of whoever connects, which with a target on another machine it is not.
+ * It looks for connections every other millisecond instead of waiting for them, because to wake it
+ * for each would be work of whoever connects, which with a target on another machine it is not.
  *
  * usage: acceptor PORT (on all addresses, so that 127.0.0.0/8 are as many targets as one likes) */
 

@@ -2,8 +2,8 @@
  *
  * usage: first_answer OUR_CPU ITS_CPU PORT COMMAND...
  *
- * Starts the command, asks 127.0.0.1:PORT for /healthz in a tight loop until the answer is 200, prints
- * the microseconds since just before the exec, and ends the command. */
+ * Starts the command, asks 127.0.0.1:PORT for /healthz in a tight loop until the answer is 200,
+ * prints the microseconds since just before the exec, and ends the command. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,4 +1,5 @@
-/* The least that a health check over the network costs: connect to an address, ask, read one answer.
+/* The least that a health check over the network costs: connect to an address, ask, read one
+ * answer.
  *
  * usage: floor ADDRESS PORT (asks for /ready) */
 

@@ -3,14 +3,14 @@
  * usage: launch CPU ROUNDS RUNS COMMAND... [+ COMMAND...]...
  *
  * In every round each command is run RUNS times, one command after the other. For each run a line
- * tells the command's number (from 0), the CPU time that it took in microseconds (from vfork() to the
- * end of its exit), the time until it had ended, and its minor page faults. A run that exits with
- * anything but 0 ends the measurement.
+ * tells the command's number (from 0), the CPU time that it took in microseconds (from vfork() to
+ * the end of its exit), the time until it had ended, and its minor page faults. A run that exits
+ * with anything but 0 ends the measurement.
  *
  * The CPU time is that of wait4(). Its division into user and system time is an estimate from timer
- * ticks, but the sum of the two is the scheduler's own nanosecond count of the task. It is brought up
- * to date when the task leaves its CPU; launcher and command are therefore pinned to the same CPU, so
- * that the launcher cannot look before that has happened. */
+ * ticks, but the sum of the two is the scheduler's own nanosecond count of the task. It is brought
+ * up to date when the task leaves its CPU; launcher and command are therefore pinned to the same
+ * CPU, so that the launcher cannot look before that has happened. */
 
 #include <errno.h>
 #include <fcntl.h>

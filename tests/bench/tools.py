@@ -197,6 +197,11 @@ def cpu_ns(pid):
     return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
+def kept_waiting_ns(pid):
+    """How long such a process was ready to run while another had its processor."""
+    return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+
+
 def settle(seconds):
     """Lets time pass that is part of the measurement: there is no event to wait for."""
     time.sleep(seconds)
