@@ -227,7 +227,7 @@ bench: $(program)
 
 # what the release may have in bytes: 4.5 MiB, and 1.2 without TLS
 size_limit := $(if $(filter 0,$(TLS)),1258291,4718592)
-formatted := $(wildcard agent/*.[ch] probes/*.[ch] tests/unit/*.[ch])
+formatted := $(wildcard agent/*.[ch] probes/*.[ch] tests/unit/*.[ch]) tests/bench/*.c
 
 .PHONY: lint lint-packages lint-clang-format lint-clang-tidy lint-cppcheck lint-checks fmt
 lint: lint-packages
