@@ -78,7 +78,8 @@ enum probe_state { PROBE_PASS, PROBE_WARN, PROBE_FAIL };
 	X(REASON_EXIT_UNKNOWN, "exit_unknown", false, \
 	  "the plugin could not tell (exit code 3 or an undefined one)") \
 	X(REASON_SIGNAL, "signal", false, "the command was ended by a signal") \
-	X(REASON_CANNOT_START, "cannot_start", false, "the command could not be started") \
+	X(REASON_CANNOT_START, "cannot_start", false, \
+	  "the command, or the probe itself, could not be started") \
 	X(REASON_REJECTING, "rejecting", true, \
 	  "the server is starting up, shutting down or recovering") \
 	X(REASON_TOO_MANY_CONNECTIONS, "too_many_connections", true, \
@@ -114,7 +115,12 @@ enum probe_state { PROBE_PASS, PROBE_WARN, PROBE_FAIL };
 	X(REASON_SECRET_UNAVAILABLE, "secret_unavailable", false, \
 	  "a file with a password or token cannot be read") \
 	X(REASON_RESOURCES, "resources", false, \
-	  "readyd itself lacks descriptors, processes or memory")
+	  "readyd itself lacks descriptors, processes or memory") \
+	X(REASON_AGENT_MISSING, "agent_missing", false, "no agent listens on the admin socket") \
+	X(REASON_AGENT_SILENT, "agent_silent", false, "the agent did not answer in time") \
+	X(REASON_AGENT_ERROR, "agent_error", false, \
+	  "the agent could not be asked, or its answer is none") \
+	X(REASON_UNKNOWN_PROBE, "unknown_probe", false, "the agent has no probe of this name")
 
 #define PROBE_REASON_SYMBOL(symbol, name, alive, meaning) symbol,
 enum probe_reason { PROBE_REASONS(PROBE_REASON_SYMBOL) PROBE_REASON_COUNT };
