@@ -158,8 +158,9 @@ static void trim_to_line(struct buffer *buffer)
 {
 	size_t len = buffer->len;
 
-	if (buffer->data)
-		text_make_printable(buffer->data);
+	if (!buffer->data)
+		return;
+	text_make_printable(buffer->data);
 	if (len > REPORT_LINE_MAX) {
 		len = REPORT_LINE_MAX;
 		/* Do not cut a character in half. */
@@ -520,7 +521,7 @@ static void add_check(const struct engine_probe *probe, void *context)
 	struct json_context *list = context;
 	struct json_writer *json = list->json;
 	const char *name = probe->config->name;
-	const struct engine_probe *same[ROLE_COUNT];
+	const struct engine_probe *same[ROLE_COUNT] = {NULL};
 	size_t count = same_name(probe->engine, list->request->endpoint, name, same);
 	char key[128];
 
