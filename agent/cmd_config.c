@@ -32,8 +32,7 @@ static const char help[] =
 
 static int usage_error(const char *sentence, const char *word)
 {
-	fprintf(stderr, "readyd config: %s%s%s; see `readyd config --help`\n", sentence,
-		word ? ": " : "", word ? word : "");
+	command_usage_error("config", sentence, word);
 	return 1;
 }
 
@@ -224,10 +223,13 @@ struct arguments {
 	size_t override_count;
 };
 
-static int add_override(struct arguments *arguments, char *text)
+static int add_override(struct arguments *arguments, char *word)
 {
-	char *equals = strchr(text, '=');
+	char *text = command_take_word(word);
+	char *equals = text ? strchr(text, '=') : NULL;
 
+	if (!text)
+		return usage_error("out of memory", NULL);
 	if (!equals || equals == text)
 		return usage_error("-o takes NAME=VALUE, not", text);
 	if (arguments->override_count == OVERRIDES_MAX)

@@ -1,11 +1,29 @@
 /* The verbs. Each is one file cmd_VERB.c with one function; argv[0] is the verb, the result is the
- * exit status. */
+ * exit status. And what they have in common: words of the command line may hold passwords, and what
+ * a verb says about them must not. */
 #ifndef READYD_AGENT_COMMAND_H
 #define READYD_AGENT_COMMAND_H
+
+#include <stddef.h>
 
 int cmd_serve(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+
+enum { COMMAND_WORD_SIZE = 104 };
+
+/* Writes a word of the command line for people: a target or NAME=VALUE, with anything that may be
+ * a password masked, on one line, cut to fit with "..." at its end. */
+void command_show_word(const char *word, char *shown, size_t size);
+
+/* Prints "readyd VERB: SENTENCE: WORD; see `readyd VERB --help`" on stderr, the word as
+ * command_show_word() has it, or none (NULL). Returns -1. */
+int command_usage_error(const char *verb, const char *sentence, const char *word);
+
+/* Takes a word of argv that may hold a secret out of the process title, which every user of the
+ * machine can read: if so, its bytes are overwritten with its masked form and a copy is returned
+ * that lasts as long as the process. Otherwise returns the word itself. NULL without memory. */
+char *command_take_word(char *word);
 
 #endif
