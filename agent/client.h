@@ -9,13 +9,21 @@
 #include "agent/buffer.h"
 #include "agent/error.h"
 
+/* Why there is no HTTP status. */
+enum client_failure {
+	CLIENT_NOBODY = -1, /* nobody listens there */
+	CLIENT_SILENT = -2, /* no complete answer before the deadline */
+	CLIENT_ERROR = -3,  /* anything else, such as an answer that was cut off or a stranger */
+};
+
 /* The admin socket's name: what the command line says, or READYD_SOCKET, or the default. */
 const char *client_socket_name(const char *from_command_line);
 
 /* GETs `path` from the agent at `socket_name` into `body`, which is empty (and has to have room for
- * the headers too, while they are read). `accept_json` asks for JSON. Returns the HTTP status; 0
- * when nobody listens there; or -1 for any other failure; with a sentence in both cases.
- * `deadline_us` is on clock_monotonic_us(). */
+ * the headers too, while they are read). `accept_json` asks for JSON. Asks nobody but root's or our
+ * own user's agent, unless we are root ourselves. Returns the HTTP status of a complete answer,
+ * whose body is not empty if it is 200; or an enum client_failure with a sentence. `deadline_us` is
+ * on clock_monotonic_us(). */
 int client_get(const char *socket_name, const char *path, bool accept_json, int64_t deadline_us,
 	       struct buffer *body, struct error *error);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/buffer.h"
@@ -26,6 +27,7 @@ enum {
 	OUTPUT_MAX = 500,
 	WHAT_MAX = 32,
 	OPTIONS_MAX = 64,
+	NAME_MAX_LEN = 200,
 	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
 	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
 	ANSWER_MAX = 128 * 1024,
@@ -74,7 +76,8 @@ static const char help[] =
 	"                   configuration file (repeat for several)\n"
 	"  --timeout TIME   the whole may take so long, such as 500ms or 2.5\n"
 	"                   (default 3 seconds)\n"
-	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd)\n"
+	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd;\n"
+	"                   `socket:` in the agent's configuration is not read here)\n"
 	"  --json           print JSON\n"
 	"\n"
 	"examples:\n"
@@ -85,9 +88,7 @@ static const char help[] =
 
 static int usage_error(const char *sentence, const char *word)
 {
-	fprintf(stderr, "readyd check: %s%s%s; see `readyd check --help`\n", sentence,
-		word ? ": " : "", word ? word : "");
-	return -1;
+	return command_usage_error("check", sentence, word);
 }
 
 static bool is_target(const char *what)
@@ -97,13 +98,17 @@ static bool is_target(const char *what)
 	return colon && probe_type_by_scheme(what, (size_t)(colon - what));
 }
 
-static int add_what(struct check *check, const char *what)
+static int add_what(struct check *check, char *word)
 {
 	struct question *question = &check->questions[check->question_count];
+	char *what;
 
 	if (check->question_count == WHAT_MAX)
 		return usage_error("too many things to check", NULL);
-	if (what[0] == '\0' || strlen(what) > 200) {
+	what = command_take_word(word);
+	if (!what)
+		return usage_error("out of memory", NULL);
+	if (what[0] == '\0' || strlen(what) > NAME_MAX_LEN) {
 		if (!is_target(what))
 			return usage_error("this is no name and no target", what);
 	}
@@ -120,10 +125,13 @@ static int add_what(struct check *check, const char *what)
 	return 0;
 }
 
-static int add_option(struct check *check, char *text)
+static int add_option(struct check *check, char *word)
 {
-	char *equals = strchr(text, '=');
+	char *text = command_take_word(word);
+	char *equals = text ? strchr(text, '=') : NULL;
 
+	if (!text)
+		return usage_error("out of memory", NULL);
 	if (!equals || equals == text)
 		return usage_error("-o takes NAME=VALUE, not", text);
 	if (check->option_count == OPTIONS_MAX)
@@ -194,43 +202,103 @@ static int parse(struct check *check, int argc, char **argv)
 		if (add_what(check, argv[optind++]) < 0)
 			return -1;
 	}
-	if (check->question_count == 0)
-		return add_what(check, "readiness");
+	if (check->question_count == 0) {
+		check->questions[0].what = "readiness";
+		check->question_count = 1;
+	}
 	return 0;
+}
+
+/* Ends a text that was cut off: whole characters, and a whole line. */
+static void end_line(struct buffer *output)
+{
+	output->len--;
+	while (output->len > 0 && (output->data[output->len] & 0xc0) == 0x80)
+		output->len--;
+	output->data[output->len++] = '\n';
 }
 
 /* ---- asking the agent ---- */
 
-static void fail_question(const struct check *check, struct question *question, const char *reason,
-			  const char *sentence)
+/* The same object as any result, of a run that did not come about. */
+static void write_failure(struct json_writer *json, const char *name, enum probe_reason reason,
+			  const char *sentence, int64_t duration_us)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	json_object_begin(json, NULL);
+	json_text(json, "name", name);
+	json_text(json, "type", "");
+	json_text(json, "target", "");
+	json_text(json, "state", probe_state_name(PROBE_FAIL));
+	json_text(json, "reason", probe_reason_name(reason));
+	json_text(json, "message", sentence);
+	json_boolean(json, "alive", probe_reason_alive(reason));
+	json_boolean(json, "ready", false);
+	json_milliseconds(json, "durationMs", duration_us);
+	json_object_begin(json, "phasesMs");
+	json_milliseconds(json, "total", duration_us);
+	json_object_end(json);
+	json_time(json, "at", (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+	json_object_end(json);
+}
+
+static void fail_question(const struct check *check, struct question *question,
+			  enum probe_reason reason, const char *sentence)
+{
+	char name[COMMAND_WORD_SIZE];
+
 	question->failed = true;
 	buffer_clear(&question->answer);
+	command_show_word(question->what, name, sizeof(name));
 	if (check->json) {
 		struct json_writer json;
 
 		json_begin(&json, &question->answer);
-		json_object_begin(&json, NULL);
-		json_text(&json, "name", question->what);
-		json_text(&json, "state", "fail");
-		json_text(&json, "reason", reason);
-		json_text(&json, "message", sentence);
-		json_boolean(&json, "alive", false);
-		json_boolean(&json, "ready", false);
-		json_object_end(&json);
+		write_failure(&json, name, reason, sentence,
+			      clock_monotonic_once_us() - check->deadline_us + check->timeout_us);
 		buffer_text(&question->answer, "\n");
 		return;
 	}
-	buffer_format(&question->answer, "fail %s %s: %s\n", question->what, reason, sentence);
+	buffer_format(&question->answer, "fail %s %s: %s\n", name, probe_reason_name(reason),
+		      sentence);
+}
+
+/* Writes "/check/NAME" with all percent-encoded that a probe's name cannot hold, so that the whole
+ * of a strange word is a name (that no probe has), and no part of it a query. */
+static void write_path(const char *name, char *path, size_t size)
+{
+	size_t len = (size_t)snprintf(path, size, "/check/");
+
+	for (; *name && len + 4 <= size; name++) {
+		unsigned char c = (unsigned char)*name;
+		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+			     (c >= '0' && c <= '9') || strchr("._-", c);
+
+		len += (size_t)snprintf(path + len, size - len, plain ? "%c" : "%%%02X", c);
+	}
+}
+
+static enum probe_reason reason_of_failure(int failure)
+{
+	switch (failure) {
+	case CLIENT_NOBODY:
+		return REASON_AGENT_MISSING;
+	case CLIENT_SILENT:
+		return REASON_AGENT_SILENT;
+	default:
+		return REASON_AGENT_ERROR;
+	}
 }
 
 static void ask_agent(const struct check *check, struct question *question)
 {
 	struct error error = {{0}};
-	char path[256];
+	char path[3 * NAME_MAX_LEN + sizeof("/check/")];
 	int status;
 
-	snprintf(path, sizeof(path), "/check/%s", question->what);
+	write_path(question->what, path, sizeof(path));
 	status = client_get(client_socket_name(check->socket_name), path, check->json,
 			    check->deadline_us, &question->answer, &error);
 	if (status == 200)
@@ -239,13 +307,12 @@ static void ask_agent(const struct check *check, struct question *question)
 	if (status == 503 && question->answer.len > 0)
 		return;
 	if (status == 404)
-		fail_question(check, question, "unknown_probe",
+		fail_question(check, question, REASON_UNKNOWN_PROBE,
 			      "the agent has no probe of this name");
 	else if (status > 0)
-		fail_question(check, question, "agent_error", "the agent did not understand");
+		fail_question(check, question, REASON_AGENT_ERROR, "the agent did not understand");
 	else
-		fail_question(check, question, status == 0 ? "agent_missing" : "agent_silent",
-			      error.text);
+		fail_question(check, question, reason_of_failure(status), error.text);
 }
 
 /* ---- probing ourselves ---- */
@@ -270,18 +337,40 @@ static void on_done(struct runner *runner, struct probe_result *result)
 	}
 }
 
+/* Faults and warnings of all targets together, within what an engine keeps. */
 static void print_faults(const struct faults *faults)
 {
-	for (const struct fault *fault = faults->first; fault; fault = fault->next)
-		fprintf(stderr, "readyd check: %s%s\n", fault->warning ? "warning: " : "",
-			fault->text);
+	char storage[OUTPUT_MAX];
+	struct buffer output;
+	size_t shown = 0;
+
+	buffer_init_with(&output, OUTPUT_MAX - sizeof("and 4294967295 more\n"), storage,
+			 sizeof(storage));
+	for (const struct fault *fault = faults->first; fault; fault = fault->next) {
+		size_t before = output.len;
+
+		if (buffer_format(&output, "readyd check: %s%s\n",
+				  fault->warning ? "warning: " : "", fault->text) < 0) {
+			/* One that fits in part is better than none. */
+			if (before > 0)
+				output.len = before;
+			else
+				shown++;
+			break;
+		}
+		shown++;
+	}
+	if (output.overflow && shown == 1 && output.data[output.len - 1] != '\n')
+		end_line(&output);
+	fwrite(output.data, 1, output.len, stderr);
+	if (faults->errors + faults->warnings > shown)
+		fprintf(stderr, "and %zu more\n", faults->errors + faults->warnings - shown);
 }
 
 /* Builds the probe of a target question; its run may take as long as the whole check. */
-static int configure(struct check *check, struct question *question)
+static int configure(struct check *check, struct question *question, struct faults *faults)
 {
 	struct override options[OPTIONS_MAX + 1];
-	struct faults faults = {0};
 	char timeout[32], name[128];
 	int64_t left_us = check->deadline_us - clock_monotonic_us();
 
@@ -291,14 +380,14 @@ static int configure(struct check *check, struct question *question)
 	memcpy(options + 1, check->options + question->first_option,
 	       question->option_count * sizeof(options[0]));
 	question->config = probe_config_from_target(name, question->what, options,
-						    question->option_count + 1, &faults);
-	print_faults(&faults);
-	faults_free(&faults);
+						    question->option_count + 1, faults);
 	if (!question->config)
 		return -1;
-	/* The type itself knows best what of its target is secret. */
+	/* The type itself knows best what of its target is secret. As a name in a line it must
+	 * leave room for the reason. */
+	command_show_word(question->config->target, name, sizeof(name));
 	free(question->config->name);
-	question->config->name = strdup(question->config->target);
+	question->config->name = strdup(check->json ? question->config->target : name);
 	if (!question->config->name)
 		return usage_error("out of memory", NULL);
 	if (question->config->timeout_us > left_us)
@@ -321,12 +410,15 @@ static int probe_targets(struct check *check)
 	struct loop *loop = loop_create();
 	struct resolver *resolver = loop ? resolver_create(loop) : NULL;
 	struct probe_env env = {.loop = loop, .resolver = resolver};
+	struct faults faults = {0};
 	int result = resolver ? 0 : usage_error("out of memory or descriptors", NULL);
 
 	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
 		if (check->questions[i].is_target)
-			result = configure(check, &check->questions[i]);
+			result = configure(check, &check->questions[i], &faults);
 	}
+	print_faults(&faults);
+	faults_free(&faults);
 	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
 		struct question *question = &check->questions[i];
 
@@ -374,13 +466,8 @@ static void print_answers(const struct check *check)
 				buffer_append(&output, question->answer.data, question->answer.len);
 		}
 	}
-	if (output.overflow) {
-		/* Whole characters, and a whole line. */
-		output.len--;
-		while (output.len > 0 && (output.data[output.len] & 0xc0) == 0x80)
-			output.len--;
-		output.data[output.len++] = '\n';
-	}
+	if (output.overflow)
+		end_line(&output);
 	for (size_t done = 0; done < output.len;) {
 		ssize_t len = write(STDOUT_FILENO, output.data + done, output.len - done);
 

@@ -11,7 +11,7 @@
 #include "agent/field.h"
 #include "agent/loop.h"
 
-enum { ANSWER_MAX = 32 * 1024 * 1024, DEFAULT_TIMEOUT_US = 3 * 1000 * 1000 };
+enum { ANSWER_MAX = 128 * 1024 * 1024, DEFAULT_TIMEOUT_US = 3 * 1000 * 1000 };
 
 static const char help[] =
 	"usage: readyd status [OPTION...]\n"
@@ -19,7 +19,8 @@ static const char help[] =
 	"Shows the running agent's verdicts and every probe's standing.\n"
 	"\n"
 	"  --json           everything that is known, as JSON\n"
-	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd)\n"
+	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd;\n"
+	"                   `socket:` in the agent's configuration is not read here)\n"
 	"  --timeout TIME   wait so long for the agent (default 3 seconds)\n"
 	"\n"
 	"example:\n"
@@ -27,7 +28,7 @@ static const char help[] =
 
 static int usage_error(const char *sentence, const char *word)
 {
-	fprintf(stderr, "readyd status: %s: %s; see `readyd status --help`\n", sentence, word);
+	command_usage_error("status", sentence, word);
 	return 1;
 }
 
