@@ -61,15 +61,16 @@ static const char help[] =
 
 static int usage_error(const char *sentence, const char *word)
 {
-	fprintf(stderr, "readyd serve: %s%s%s; see `readyd serve --help`\n", sentence,
-		word ? ": " : "", word ? word : "");
-	return -1;
+	return command_usage_error("serve", sentence, word);
 }
 
-static int add_override(struct serve *serve, char *text)
+static int add_override(struct serve *serve, char *word)
 {
-	char *equals = strchr(text, '=');
+	char *text = command_take_word(word);
+	char *equals = text ? strchr(text, '=') : NULL;
 
+	if (!text)
+		return usage_error("out of memory", NULL);
 	if (!equals || equals == text)
 		return usage_error("-o takes NAME=VALUE, not", text);
 	if (serve->override_count == OVERRIDES_MAX)
@@ -134,12 +135,25 @@ static void open_log(struct serve *serve, const struct settings *settings)
 		 json);
 }
 
+/* How many there are beyond those that were kept. */
+static size_t faults_left_out(const struct faults *faults)
+{
+	return faults->errors + faults->warnings - faults->kept;
+}
+
 static void log_faults(const struct faults *faults)
 {
 	for (const struct fault *fault = faults->first; fault; fault = fault->next) {
 		struct log_field fields[] = {log_text("message", fault->text), {0}};
 
 		log_event(fault->warning ? LOG_WARNING : LOG_ERROR, "configuration", fields);
+	}
+	if (faults_left_out(faults) > 0) {
+		char text[48];
+		struct log_field fields[] = {log_text("message", text), {0}};
+
+		snprintf(text, sizeof(text), "and %zu more", faults_left_out(faults));
+		log_event(LOG_WARNING, "configuration", fields);
 	}
 }
 
@@ -170,23 +184,33 @@ static bool same_listeners(const struct settings *before, const struct settings 
 	return true;
 }
 
+static void log_reload_failed(const char *message)
+{
+	struct log_field fields[] = {log_text("message", message), {0}};
+
+	log_event(LOG_ERROR, "reload_failed", fields);
+}
+
 static void reload(struct serve *serve)
 {
 	struct faults faults = {0};
-	struct config *config = config_load(serve->config_path, environ, serve->overrides,
-					    serve->override_count, &faults);
+	struct config *config;
 	bool listeners_changed;
 
+	/* It is at its end, or its writer could keep the loop waiting. */
+	if (serve->config_path && strcmp(serve->config_path, "-") == 0) {
+		log_reload_failed("standard input cannot be read again; the running configuration "
+				  "is kept");
+		return;
+	}
+	config = config_load(serve->config_path, environ, serve->overrides, serve->override_count,
+			     &faults);
 	if (config)
 		listeners_changed =
 			!same_listeners(&engine_config(serve->engine)->settings, &config->settings);
 	if (!config || engine_reload(serve->engine, config) < 0) {
-		struct log_field fields[] = {log_text("message",
-						      "the running configuration is kept"),
-					     {0}};
-
 		log_faults(&faults);
-		log_event(LOG_ERROR, "reload_failed", fields);
+		log_reload_failed("the running configuration is kept");
 		config_free(config);
 		faults_free(&faults);
 		return;
@@ -292,6 +316,8 @@ int cmd_serve(int argc, char **argv)
 		for (const struct fault *fault = faults.first; fault; fault = fault->next)
 			fprintf(stderr, "readyd serve: %s%s\n", fault->warning ? "warning: " : "",
 				fault->text);
+		if (faults_left_out(&faults) > 0)
+			fprintf(stderr, "readyd serve: and %zu more\n", faults_left_out(&faults));
 		faults_free(&faults);
 		return 1;
 	}
