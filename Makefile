@@ -75,9 +75,6 @@ ifeq ($(TLS),1)
 link_mode += -Wl,--wrap=scram_SaltedPassword
 endif
 
-# agent/serve_memory.c keeps the memory of closed connections for the next ones.
-link_mode += -Wl,--wrap=MHD_pool_create -Wl,--wrap=MHD_pool_destroy
-
 libs := $(abspath $(out))/libs$(if $(filter 0,$(TLS)),-without-tls)
 CFLAGS := -std=c17 $(warnings) $(mode) $(defines) -I. -isystem $(libs)/include
 LDFLAGS := $(link_mode) -L$(libs)/lib

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/clients.h"
@@ -14,7 +16,6 @@
 #include "agent/log.h"
 #include "agent/negotiate.h"
 #include "agent/report.h"
-#include "agent/serve_memory.h"
 
 enum {
 	ACCEPTS_PER_TURN = 64,
@@ -23,9 +24,12 @@ enum {
 	CONNECTION_MEMORY = 8 * 1024 - 64,
 	EXCLUDED_MAX = 64,
 	SWEEP_US = 250 * 1000,
-	/* A connection that has just been accepted gets this long before it may have to make room.
-	 */
-	GRACE_US = 100 * 1000,
+	/* So long nothing is accepted when there is neither room nor anybody to hang up on. */
+	REST_US = 5 * 1000,
+	/* Of the descriptors that the process may have, connections get this part: the rest is for
+	 * probes. */
+	DESCRIPTORS_PER_CONNECTION = 4,
+	CONNECTIONS_MIN = 8,
 	/* /status with more probes than this is sent in parts, made as the asker takes them. */
 	STATUS_WHOLE_MAX = 100,
 	STATUS_PART_CEILING = 64 * 1024,
@@ -52,6 +56,8 @@ struct server {
 	struct loop_io daemon_io;
 	struct loop_timer daemon_timer;
 	struct loop_timer sweep;
+	struct loop_timer rest; /* set while the listeners are not watched */
+	size_t connections_max; /* whatever the configuration says */
 	struct listener listeners[LISTEN_SOCKETS_MAX];
 	size_t listener_count;
 	struct clients clients;
@@ -111,11 +117,62 @@ static void adopt(struct listener *listener, int fd, const struct sockaddr_stora
 
 static void serve_pending(struct server *server);
 
+static size_t connections_allowed(const struct server *server)
+{
+	size_t wanted = (size_t)engine_config(server->engine)->settings.connection_limit;
+
+	return wanted < server->connections_max ? wanted : server->connections_max;
+}
+
+static size_t descriptors_for_connections(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	if (limit.rlim_cur / DESCRIPTORS_PER_CONNECTION < CONNECTIONS_MIN)
+		return CONNECTIONS_MIN;
+	return limit.rlim_cur / DESCRIPTORS_PER_CONNECTION;
+}
+
+static int watch_listeners(struct server *server)
+{
+	for (size_t i = 0; i < server->listener_count; i++) {
+		struct listener *listener = &server->listeners[i];
+
+		if (loop_io_set(server->loop, &listener->io, listener->socket.fd, LOOP_READ) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Connections that wait would wake us over and over while they cannot be accepted. */
+static void rest_listeners(struct server *server)
+{
+	if (loop_timer_set(server->loop, &server->rest, loop_now_us(server->loop) + REST_US) < 0)
+		return;
+	for (size_t i = 0; i < server->listener_count; i++)
+		loop_io_clear(server->loop, &server->listeners[i].io);
+}
+
+static void on_rest_over(struct loop_timer *timer)
+{
+	struct server *server = timer->owner;
+
+	if (watch_listeners(server) < 0)
+		rest_listeners(server);
+}
+
+static bool lacks_resources(int reason)
+{
+	return reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS;
+}
+
 static void on_accept(struct loop_io *io, unsigned events)
 {
 	struct listener *listener = io->owner;
 	struct server *server = listener->server;
-	size_t limit = (size_t)engine_config(server->engine)->settings.connection_limit;
+	size_t limit = connections_allowed(server);
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
@@ -124,12 +181,19 @@ static void on_accept(struct loop_io *io, unsigned events)
 		int fd, on = 1;
 
 		if (server->clients.count >= limit &&
-		    !clients_make_room(&server->clients, loop_now_us(server->loop)))
+		    !clients_make_room(&server->clients, loop_now_us(server->loop))) {
+			rest_listeners(server);
 			break;
+		}
 		fd = accept4(listener->socket.fd, (struct sockaddr *)&peer, &len,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0)
+		if (fd < 0) {
+			/* Who is hung up on gives the descriptor back in serve_pending(). */
+			if (lacks_resources(errno) &&
+			    !clients_make_room(&server->clients, loop_now_us(server->loop)))
+				rest_listeners(server);
 			break;
+		}
 		if (!listener->socket.is_unix)
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		adopt(listener, fd, &peer, len);
@@ -147,7 +211,6 @@ static void on_sweep(struct loop_timer *timer)
 	clients_expire(&server->clients, CLIENT_BUSY, settings->request_timeout_us * 2, now_us);
 	clients_expire(&server->clients, CLIENT_IDLE, settings->idle_timeout_us, now_us);
 	serve_pending(server);
-	serve_memory_trim();
 	loop_timer_set(server->loop, timer, loop_now_us(server->loop) + SWEEP_US);
 }
 
@@ -351,6 +414,7 @@ static enum MHD_Result send_probe(struct server *server, const struct client *cl
  */
 struct status_stream {
 	struct server *server;
+	struct client *client;
 	struct json_writer json;
 	struct buffer part;
 	size_t sent, next_probe;
@@ -377,11 +441,14 @@ static void status_next_part(struct status_stream *stream)
 static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
 	struct status_stream *stream = owner;
+	struct server *server = stream->server;
 	size_t filled = 0;
 
 	(void)position;
-	if (stream->generation != engine_configuration_generation(stream->server->engine))
+	if (stream->generation != engine_configuration_generation(server->engine))
 		return MHD_CONTENT_READER_END_WITH_ERROR; /* a reload: what was sent is void */
+	/* More is asked for when what went before is sent: the reader takes it, so it may stay. */
+	clients_move(&server->clients, stream->client, CLIENT_BUSY, loop_now_us(server->loop));
 	while (filled < max) {
 		size_t len = stream->part.len - stream->sent;
 
@@ -424,7 +491,8 @@ static struct MHD_Response *status_whole(struct server *server, bool details)
 	return response_from(&buffer, format_content_type(FORMAT_JSON));
 }
 
-static struct MHD_Response *status_in_parts(struct server *server, bool details)
+static struct MHD_Response *status_in_parts(struct server *server, struct client *client,
+					    bool details)
 {
 	struct status_stream *stream = calloc(1, sizeof(*stream));
 	struct MHD_Response *response;
@@ -432,6 +500,7 @@ static struct MHD_Response *status_in_parts(struct server *server, bool details)
 	if (!stream)
 		return NULL;
 	stream->server = server;
+	stream->client = client;
 	stream->details = details;
 	stream->generation = engine_configuration_generation(server->engine);
 	buffer_init(&stream->part, STATUS_PART_CEILING);
@@ -446,7 +515,7 @@ static struct MHD_Response *status_in_parts(struct server *server, bool details)
 	return response;
 }
 
-static enum MHD_Result send_status(struct server *server, const struct client *client,
+static enum MHD_Result send_status(struct server *server, struct client *client,
 				   struct MHD_Connection *connection)
 {
 	bool details = may_see_details(server, client);
@@ -454,7 +523,7 @@ static enum MHD_Result send_status(struct server *server, const struct client *c
 
 	return send_response(connection, MHD_HTTP_OK,
 			     whole ? status_whole(server, details)
-				   : status_in_parts(server, details));
+				   : status_in_parts(server, client, details));
 }
 
 /* What `readyd status` shows. */
@@ -517,7 +586,26 @@ static const struct route routes[] = {
 	{"/startupz", ENDPOINT_STARTUP, ROLE_STARTUP},
 };
 
-static enum MHD_Result route(struct server *server, const struct client *client,
+/* The path of a target in absolute form ("http://host/path", RFC 9112 section 3.2.2), and "/" for
+ * "*", which means the server as a whole. */
+static const char *path_of(const char *target)
+{
+	const char *authority = NULL;
+	const char *path;
+
+	if (strcmp(target, "*") == 0)
+		return "/";
+	if (strncasecmp(target, "http://", 7) == 0)
+		authority = target + 7;
+	else if (strncasecmp(target, "https://", 8) == 0)
+		authority = target + 8;
+	if (!authority)
+		return target;
+	path = strchr(authority, '/');
+	return path ? path : "/";
+}
+
+static enum MHD_Result route(struct server *server, struct client *client,
 			     struct MHD_Connection *connection, const char *path)
 {
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
@@ -579,7 +667,20 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
 		*upload_len = 0; /* a body means nothing here; requestTimeoutSeconds bounds it */
 		return MHD_YES;
 	}
-	return route(server, client, connection, path);
+	return route(server, client, connection, path_of(path));
+}
+
+/* A later request of a kept-alive connection has begun: from here on it has no more time than the
+ * first one had. */
+static void *on_request_line(void *owner, const char *target, struct MHD_Connection *connection)
+{
+	struct server *server = owner;
+	struct client *client = client_of(connection);
+
+	(void)target;
+	if (client && client->state == CLIENT_IDLE)
+		clients_move(&server->clients, client, CLIENT_FRESH, loop_now_us(server->loop));
+	return NULL;
 }
 
 static void on_completed(void *owner, struct MHD_Connection *connection, void **context,
@@ -631,15 +732,19 @@ static int start_daemon(struct server *server, struct error *error)
 {
 	const union MHD_DaemonInfo *info;
 
-	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_NO_THREAD_SAFETY, 0, NULL, NULL,
-		on_request, server, MHD_OPTION_EXTERNAL_LOGGER, log_to_us, NULL,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-		/* make_room() keeps the configured limit; this one only must not be lower. */
-		MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN,
-		MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-		MHD_OPTION_END);
+	server->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+					 MHD_USE_NO_THREAD_SAFETY,
+				 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
+				 log_to_us, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+				 server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+				 MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				 /* clients_make_room() keeps the configured limit; this one only
+				    must not be lower. */
+				 MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN,
+				 MHD_OPTION_CONNECTION_TIMEOUT, 0U,
+				 MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (!server->daemon)
 		return error_set(error, "the HTTP server does not start: %s", strerror(errno));
 	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -730,6 +835,9 @@ struct server *server_create(struct loop *loop, struct engine *engine, struct er
 	server->engine = engine;
 	server->sweep.on_expire = on_sweep;
 	server->sweep.owner = server;
+	server->rest.on_expire = on_rest_over;
+	server->rest.owner = server;
+	server->connections_max = descriptors_for_connections();
 	if (start_daemon(server, error) < 0 || open_all_listeners(server, error) < 0 ||
 	    loop_timer_set(loop, &server->sweep, loop_now_us(loop) + SWEEP_US) < 0) {
 		server_destroy(server);
@@ -743,6 +851,7 @@ void server_destroy(struct server *server)
 	if (!server)
 		return;
 	loop_timer_clear(server->loop, &server->sweep);
+	loop_timer_clear(server->loop, &server->rest);
 	loop_timer_clear(server->loop, &server->daemon_timer);
 	loop_io_clear(server->loop, &server->daemon_io);
 	for (size_t i = 0; i < server->listener_count; i++) {
@@ -751,7 +860,6 @@ void server_destroy(struct server *server)
 	}
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
-	serve_memory_free();
 	forget_answers(server);
 	free(server);
 }
