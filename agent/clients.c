@@ -5,8 +5,9 @@
 #include <unistd.h>
 
 enum {
-	/* A connection that has just been accepted gets this long before it may have to go. */
-	GRACE_US = 100 * 1000,
+	/* Even when there is no room, a connection is let be for this long after it was accepted or
+	 * answered: enough for a client whose request is on its way. */
+	GRACE_US = 5 * 1000,
 };
 
 static void unlink_client(struct clients *clients, struct client *client)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,15 @@
 #include "agent/unix_socket.h"
 #include "agent/url.h"
 
-enum { BACKLOG = 1024 };
+enum {
+	BACKLOG = 1024,
+	/* A TCP connection that says nothing stays with the kernel this long, and costs us nothing.
+	 */
+	SILENT_SECONDS = 5,
+	/* Left to itself the kernel takes megabytes for each, and then a reader's progress shows
+	 * only after seconds. */
+	SEND_BUFFER = 128 * 1024,
+};
 
 static struct listen_socket *next_free(struct listen_socket *sockets, const size_t *count,
 				       struct error *error)
@@ -30,19 +39,28 @@ static int remove_left_over(const struct sockaddr_un *address, socklen_t len, st
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct stat status;
-	int result;
+	int reason;
 
 	if (fd < 0)
 		return error_set(error, "cannot open a socket: %s", strerror(errno));
-	result = connect(fd, (const struct sockaddr *)address, len);
+	reason = connect(fd, (const struct sockaddr *)address, len) < 0 ? errno : 0;
 	close(fd);
-	if (result == 0 || errno == EAGAIN)
+	if (reason == ENOENT)
+		return 0;
+	if (reason == 0 || reason == EAGAIN)
 		return error_set(error, "%s: another process listens there", address->sun_path);
+	/* Only this means that nobody listens; whoever may not connect, for example, cannot know.
+	 */
+	if (reason != ECONNREFUSED)
+		return error_set(error, "%s: cannot tell whether another process listens there: %s",
+				 address->sun_path, strerror(reason));
 	if (lstat(address->sun_path, &status) < 0)
 		return 0;
 	if (!S_ISSOCK(status.st_mode))
 		return error_set(error, "%s exists and is no socket", address->sun_path);
-	unlink(address->sun_path);
+	if (unlink(address->sun_path) < 0 && errno != ENOENT)
+		return error_set(error, "cannot remove %s, left over from another run: %s",
+				 address->sun_path, strerror(errno));
 	return 0;
 }
 
@@ -64,6 +82,7 @@ static int open_unix(const char *path, bool private_to_user, struct listen_socke
 {
 	struct listen_socket *listener = next_free(sockets, count, error);
 	struct sockaddr_un address;
+	struct stat status;
 	socklen_t len;
 	int fd;
 
@@ -85,8 +104,11 @@ static int open_unix(const char *path, bool private_to_user, struct listen_socke
 	}
 	*listener = (struct listen_socket){.fd = fd, .is_unix = true};
 	snprintf(listener->address, sizeof(listener->address), "unix:%s", path);
-	if (path[0] != '@')
+	if (path[0] != '@' && lstat(path, &status) == 0) {
 		snprintf(listener->path, sizeof(listener->path), "%s", path);
+		listener->device = status.st_dev;
+		listener->inode = status.st_ino;
+	}
 	(*count)++;
 	return 0;
 }
@@ -118,7 +140,7 @@ static int open_ip(const struct sockaddr *address, socklen_t len, const char *no
 		   struct listen_socket *sockets, size_t *count, struct error *error)
 {
 	struct listen_socket *listener = next_free(sockets, count, error);
-	int fd, on = 1;
+	int fd, on = 1, silent_seconds = SILENT_SECONDS, send_buffer = SEND_BUFFER;
 
 	if (!listener)
 		return -1;
@@ -126,6 +148,9 @@ static int open_ip(const struct sockaddr *address, socklen_t len, const char *no
 	if (fd < 0)
 		return error_set(error, "cannot listen on %s: %s", notation, strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* What is accepted inherits it. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
+	setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &silent_seconds, sizeof(silent_seconds));
 	if (address->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, address, len) < 0 || listen(fd, BACKLOG) < 0) {
@@ -227,10 +252,14 @@ int listen_open(const char *notation, bool private_to_user, struct listen_socket
 
 void listen_close(struct listen_socket *socket)
 {
+	struct stat status;
+
 	if (socket->fd < 0)
 		return;
+	/* Removed before it is closed: while it is open, its inode has no other owner. */
+	if (socket->path[0] != '\0' && lstat(socket->path, &status) == 0 &&
+	    status.st_dev == socket->device && status.st_ino == socket->inode)
+		unlink(socket->path);
 	close(socket->fd);
 	socket->fd = -1;
-	if (socket->path[0] != '\0')
-		unlink(socket->path);
 }

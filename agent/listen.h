@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "agent/error.h"
 
@@ -15,6 +16,8 @@ struct listen_socket {
 	bool is_unix;
 	char address[128]; /* as bound, for people: port 0 has become a number */
 	char path[108]; /* of a socket in the file system, to be removed at the end; "" otherwise */
+	dev_t device;   /* which file that was, for a later process may have put its own there */
+	ino_t inode;
 };
 
 /* Opens the sockets of one notation (":8086" is two, IPv4 and IPv6) and adds them to `sockets`, of
@@ -24,7 +27,8 @@ struct listen_socket {
 int listen_open(const char *notation, bool private_to_user, struct listen_socket *sockets,
 		size_t *count, struct error *ret_note, struct error *error);
 
-/* Closes and removes what listen_open() made. */
+/* Closes and removes what listen_open() made; a file that somebody else has put in its place stays.
+ */
 void listen_close(struct listen_socket *socket);
 
 #endif
