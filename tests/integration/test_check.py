@@ -181,7 +181,8 @@ class AskTheAgent(TestCase):
                       "print('ready', flush=True)\n"
                       "connection = server.accept()[0]\n"
                       "connection.recv(4096)\n"
-                      "connection.sendall(b'HTTP/1.0 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\npass\\n')\n")
+                      "connection.sendall(b'HTTP/1.0 200 OK\\r\\nContent-Length: 5\\r\\n'\n"
+                      "                   b'\\r\\npass\\n')\n")
             with subprocess.Popen([sys.executable, "-c", script],
                                   stdout=subprocess.PIPE) as server:
                 try:
@@ -424,13 +425,15 @@ class WhatIsShown(TestCase):
                                    stderr=subprocess.PIPE, env=clean_environment())
         os.close(read_end)
         try:
-            def event(wanted):
+            def event(*wanted):
                 return next(log for log in map(json.loads, process.stderr)
-                            if log["event"] == wanted)
+                            if log["event"] in wanted)
 
             event("started")
             process.send_signal(signal.SIGHUP)
-            self.assertIn("standard input cannot be read again", event("reload_failed")["message"])
+            failure = event("reload_failed", "reloaded")
+            self.assertEqual(failure["event"], "reload_failed")
+            self.assertIn("standard input cannot be read again", failure["message"])
             self.assertEqual(json.loads(readyd("status", "--json", "--socket", name).stdout)
                              ["probes"][0]["name"], "app")
         finally:
