@@ -89,3 +89,12 @@ http {{
     def requests(self):
         """The requests answered so far, each "PROTOCOL METHOD URI STATUS"."""
         return self.log.read_text().splitlines()
+
+    def wait_requests(self, count):
+        """Waits until so many are in the log, which nginx writes after the answer."""
+        harness.wait_until(lambda: len(self.requests()) >= count, f"{count} requests")
+        return self.requests()
+
+    def wait_request(self, line):
+        """Waits until one is in the log."""
+        harness.wait_until(lambda: line in self.requests(), line)

@@ -85,14 +85,14 @@ class Plain(HttpCase):
 
     def test_redirects_on_the_same_host_are_followed(self):
         self.expect("pass", "ok", self.url("/hop/9"), body="arrived")
-        self.assertEqual(len(self.nginx.requests()), 10)
+        self.assertEqual(len(self.nginx.wait_requests(10)), 10)
         self.expect("pass", "ok", self.url("/second"))
         self.expect("pass", "ok", f"http://localhost:{self.port}/shouting")
 
     def test_the_tenth_redirect_fails(self):
         result = self.expect("fail", "too_many_redirects", self.url("/hop/10"))
         self.assertFalse(result["alive"])
-        self.assertEqual(len(self.nginx.requests()), 10)
+        self.assertEqual(len(self.nginx.wait_requests(10)), 10)
         self.expect("fail", "too_many_redirects", self.url("/loop"))
 
     def test_a_redirect_to_another_host_passes_with_a_warning(self):
@@ -107,7 +107,7 @@ class Plain(HttpCase):
     def test_redirects_can_be_left_alone(self):
         self.expect("pass", "ok", self.url("/loop"), followRedirects=False)
         self.expect("fail", "http_status", self.url("/loop"), followRedirects=False, status=200)
-        self.assertEqual(len(self.nginx.requests()), 2)
+        self.assertEqual(len(self.nginx.wait_requests(2)), 2)
 
     def test_secrets_do_not_leave_the_port(self):
         options = {"user": "tester", "password": "open sesame", "httpHeaders": "Cookie: c=1"}
@@ -136,7 +136,7 @@ class Plain(HttpCase):
                     options["requestBody"] = body
                 self.expect("pass", "ok", self.url(path), body=seen, **options)
         self.expect("pass", "ok", self.url("/files/large"), method="HEAD")
-        self.assertEqual(self.nginx.requests()[-1], "HTTP/1.1 HEAD /files/large 200")
+        self.nginx.wait_request("HTTP/1.1 HEAD /files/large 200")
 
     def test_body_rules(self):
         self.expect("pass", "ok", self.url(), body="is well")
@@ -204,11 +204,11 @@ class Plain(HttpCase):
     def test_http2_with_prior_knowledge(self):
         url = f"http://127.0.0.1:{self.http2}/ok"
         self.expect("pass", "ok", url, httpVersion=2, body="all is well")
-        self.assertEqual(self.nginx.requests()[-1], "HTTP/2.0 GET /ok 200")
+        self.nginx.wait_request("HTTP/2.0 GET /ok 200")
         self.expect("fail", "protocol_error", self.url(), httpVersion=2)
         # nginx before 1.25 speaks nothing but HTTP/2 on such a port, later ones both
         self.expect("pass", "ok", self.url(), httpVersion="1.0")
-        self.assertEqual(self.nginx.requests()[-1], "HTTP/1.0 GET /ok 200")
+        self.nginx.wait_request("HTTP/1.0 GET /ok 200")
 
     def test_url_from_a_file(self):
         target = self.tmp / "url"
@@ -238,7 +238,7 @@ readiness:
 """
         with harness.Agent(config) as agent:
             agent.wait_ready()
-        self.assertIn("HTTP/1.1 GET /shown?a=b 200", self.nginx.requests())
+        self.nginx.wait_request("HTTP/1.1 GET /shown?a=b 200")
 
 
 class Tls(HttpCase):
