@@ -71,7 +71,7 @@ const struct field config_fields[] = {
 	 .fallback = "5",
 	 .minimum = 0.1,
 	 .maximum = 3600,
-	 .help = "from connecting, or the last answer's end, to a whole request"},
+	 .help = "from connecting, or a later request's first line, to a whole request"},
 	{.name = "idleTimeoutSeconds",
 	 .kind = FIELD_SECONDS,
 	 SETTING(idle_timeout_us),

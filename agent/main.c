@@ -85,9 +85,13 @@ int main(int argc, char **argv)
 		print_version(argc > 2 && strcmp(argv[2], "--json") == 0);
 		return finish_output();
 	}
-	if (word[0] == '\0')
+	if (word[0] == '\0') {
 		fprintf(stderr, "readyd: a verb is missing; see `readyd --help`\n");
-	else
-		fprintf(stderr, "readyd: there is no verb \"%s\"; see `readyd --help`\n", word);
+	} else {
+		char shown[COMMAND_WORD_SIZE];
+
+		command_show_word(word, shown, sizeof(shown));
+		fprintf(stderr, "readyd: there is no verb \"%s\"; see `readyd --help`\n", shown);
+	}
 	return 1;
 }
