@@ -80,7 +80,7 @@ CFLAGS := -std=c17 $(warnings) $(mode) $(defines) -I. -isystem $(libs)/include
 LDFLAGS := $(link_mode) -L$(libs)/lib
 # in the order in which a static link needs them
 LIBS := -lcurl -lnghttp2 -lpq -lpgcommon -lpgport -lmicrohttpd \
-	$(if $(filter 1,$(TLS)),-lhiredis_ssl) -lhiredis -lcares -lyaml -lyyjson \
+	-lhiredis -lcares -lyaml -lyyjson \
 	$(if $(filter 1,$(TLS)),-lssl -lcrypto) -lm
 
 # --- packages -------------------------------------------------------------------------------------

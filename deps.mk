@@ -110,13 +110,12 @@ endef
 
 hiredis.source := hiredis 1.2
 hiredis.pinned := hiredis_1.2.0-6.dsc 9e14f474f15d92c7ad1c9cb7c9ad0f1f8cc202492503103973f1fc08361d1cc6
-hiredis.needs := $(with_tls)
 hiredis.seconds := 5
 define hiredis.build
-tls=${openssl:+USE_SSL=1 OPENSSL_PREFIX=$openssl}
-make static PREFIX=/ CC="$CC" OPTIMIZATION= DEBUG_FLAGS= WARNINGS= CFLAGS="$CFLAGS" $tls
+# without its TLS: agent/tls.c does that for every probe
+make static PREFIX=/ CC="$CC" OPTIMIZATION= DEBUG_FLAGS= WARNINGS= CFLAGS="$CFLAGS"
 install -d "$OUT/include/hiredis" "$OUT/lib"
-cp hiredis.h async.h read.h sds.h alloc.h sockcompat.h ${openssl:+hiredis_ssl.h} "$OUT/include/hiredis"
+cp hiredis.h async.h read.h sds.h alloc.h sockcompat.h "$OUT/include/hiredis"
 cp libhiredis*.a "$OUT/lib"
 endef
 
