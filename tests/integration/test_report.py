@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -16,11 +17,13 @@ def fill(terminal, limit=1 << 30):
     """Writes until the terminal takes no more, or up to the limit; how many bytes that were."""
     os.set_blocking(terminal, False)
     written = 0
-    try:
-        while written < limit:
+    while written < limit:
+        try:
             written += os.write(terminal, b"x" * min(50, limit - written))
-    except BlockingIOError:
-        pass
+        except BlockingIOError:
+            # The kernel moves what is written on in its own time, which makes room again.
+            if not select.select([], [terminal], [], 0.5)[1]:
+                break
     os.set_blocking(terminal, True)
     return written
 
