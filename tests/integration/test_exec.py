@@ -359,7 +359,6 @@ class Nagios(TestCase):
                  ["load1", "load5", "load15"]),
                 ("check_load -w 0,0,0 -c 9999,9999,9999", "warn", "exit_warning",
                  ["load1", "load5", "load15"]),
-                ("check_disk -w 0% -c 0% -p /", "pass", "ok", ["/"]),
                 ("check_procs -w 1:1000000 -c 1:1000000", "pass", "ok", ["procs"]),
                 ("check_dummy 2 'a sentence'", "fail", "exit_code", []),
                 ("check_dummy 3", "fail", "exit_unknown", [])):
