@@ -136,7 +136,7 @@ $(out)/obj/%.o: %.c $(out)/flags
 now = $(CC) $(CFLAGS) $(LDFLAGS) $(LIBS) $(sources)
 $(out)/flags: $(libs)/ready $(if $(subst x$(file <$(out)/flags),,x$(now)),FORCE)
 	@mkdir -p $(@D)
-	@: $(file >$@,$(now))
+	@printf '%s' '$(subst ','\'',$(now))' >$@
 
 .PHONY: FORCE
 FORCE:
