@@ -127,17 +127,9 @@ static int add_what(struct check *check, char *word)
 
 static int add_option(struct check *check, char *word)
 {
-	char *text = command_take_word(word);
-	char *equals = text ? strchr(text, '=') : NULL;
-
-	if (!text)
-		return usage_error("out of memory", NULL);
-	if (!equals || equals == text)
-		return usage_error("-o takes NAME=VALUE, not", text);
-	if (check->option_count == OPTIONS_MAX)
-		return usage_error("too many -o options", NULL);
-	*equals = '\0';
-	check->options[check->option_count++] = (struct override){text, equals + 1};
+	if (command_add_override("check", word, check->options, OPTIONS_MAX, &check->option_count) <
+	    0)
+		return -1;
 	if (check->question_count > 0) {
 		struct question *last = &check->questions[check->question_count - 1];
 
@@ -168,16 +160,12 @@ static int parse(struct check *check, int argc, char **argv)
 
 		switch (letter) {
 		case 'h':
-			fputs(help, stdout);
-			return fflush(stdout) == 0 ? 1 : -1;
+			return command_print_help(help) < 0 ? -1 : 1;
 		case 'j':
 			check->json = true;
 			break;
 		case 't':
-			check->timeout_us = parse_seconds(optarg);
-			if (check->timeout_us <= 0)
-				result = usage_error(
-					"--timeout takes a time such as 2.5 or 500ms, not", optarg);
+			result = command_take_timeout("check", optarg, &check->timeout_us);
 			break;
 		case 's':
 			check->socket_name = optarg;

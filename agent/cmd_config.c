@@ -223,22 +223,6 @@ struct arguments {
 	size_t override_count;
 };
 
-static int add_override(struct arguments *arguments, char *word)
-{
-	char *text = command_take_word(word);
-	char *equals = text ? strchr(text, '=') : NULL;
-
-	if (!text)
-		return usage_error("out of memory", NULL);
-	if (!equals || equals == text)
-		return usage_error("-o takes NAME=VALUE, not", text);
-	if (arguments->override_count == OVERRIDES_MAX)
-		return usage_error("too many -o options", NULL);
-	*equals = '\0';
-	arguments->overrides[arguments->override_count++] = (struct override){text, equals + 1};
-	return 0;
-}
-
 static int take_words(struct arguments *arguments, int count, char **words)
 {
 	if (count == 0)
@@ -273,8 +257,9 @@ static int parse(struct arguments *arguments, int argc, char **argv)
 			arguments->json = true;
 			break;
 		case 'o':
-			if (add_override(arguments, optarg) != 0)
-				return 1;
+			if (command_add_override("config", optarg, arguments->overrides,
+						 OVERRIDES_MAX, &arguments->override_count) < 0)
+				return -1;
 			break;
 		case ':':
 			return usage_error("a value is missing after", argv[optind - 1]);

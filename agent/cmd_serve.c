@@ -64,22 +64,6 @@ static int usage_error(const char *sentence, const char *word)
 	return command_usage_error("serve", sentence, word);
 }
 
-static int add_override(struct serve *serve, char *word)
-{
-	char *text = command_take_word(word);
-	char *equals = text ? strchr(text, '=') : NULL;
-
-	if (!text)
-		return usage_error("out of memory", NULL);
-	if (!equals || equals == text)
-		return usage_error("-o takes NAME=VALUE, not", text);
-	if (serve->override_count == OVERRIDES_MAX)
-		return usage_error("too many -o options", NULL);
-	*equals = '\0';
-	serve->overrides[serve->override_count++] = (struct override){text, equals + 1};
-	return 0;
-}
-
 /* Returns 1 when there is nothing left to do, -1 for a usage error. */
 static int parse(struct serve *serve, int argc, char **argv)
 {
@@ -94,13 +78,13 @@ static int parse(struct serve *serve, int argc, char **argv)
 	while ((letter = getopt_long(argc, argv, ":hc:o:", options, NULL)) != -1) {
 		switch (letter) {
 		case 'h':
-			fputs(help, stdout);
-			return fflush(stdout) == 0 ? 1 : -1;
+			return command_print_help(help) < 0 ? -1 : 1;
 		case 'c':
 			serve->config_path = optarg;
 			break;
 		case 'o':
-			if (add_override(serve, optarg) < 0)
+			if (command_add_override("serve", optarg, serve->overrides, OVERRIDES_MAX,
+						 &serve->override_count) < 0)
 				return -1;
 			break;
 		case ':':

@@ -70,8 +70,7 @@ int cmd_status(int argc, char **argv)
 	while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (letter) {
 		case 'h':
-			fputs(help, stdout);
-			return fflush(stdout) == 0 ? 0 : 1;
+			return command_print_help(help) < 0 ? 1 : 0;
 		case 'j':
 			json = true;
 			break;
@@ -79,10 +78,8 @@ int cmd_status(int argc, char **argv)
 			socket_name = optarg;
 			break;
 		case 't':
-			timeout_us = parse_seconds(optarg);
-			if (timeout_us <= 0)
-				return usage_error(
-					"--timeout takes a time such as 2.5 or 500ms, not", optarg);
+			if (command_take_timeout("status", optarg, &timeout_us) < 0)
+				return 1;
 			break;
 		case ':':
 			return usage_error("a value is missing after", argv[optind - 1]);

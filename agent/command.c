@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/config.h"
+#include "agent/field.h"
 #include "agent/text.h"
 #include "agent/url.h"
 
@@ -130,4 +132,38 @@ char *command_take_word(char *word)
 		word[i] = i < end ? masked[i] : ' ';
 	free(masked);
 	return taken->text;
+}
+
+int command_add_override(const char *verb, char *word, struct override *overrides, size_t max,
+			 size_t *count)
+{
+	char *text = command_take_word(word);
+	char *equals = text ? strchr(text, '=') : NULL;
+
+	if (!text)
+		return command_usage_error(verb, "out of memory", NULL);
+	if (!equals || equals == text)
+		return command_usage_error(verb, "-o takes NAME=VALUE, not", text);
+	if (*count == max)
+		return command_usage_error(verb, "too many -o options", NULL);
+	*equals = '\0';
+	overrides[(*count)++] = (struct override){text, equals + 1};
+	return 0;
+}
+
+int command_take_timeout(const char *verb, const char *word, int64_t *ret_us)
+{
+	int64_t timeout_us = parse_seconds(word);
+
+	if (timeout_us <= 0)
+		return command_usage_error(verb, "--timeout takes a time such as 2.5 or 500ms, not",
+					   word);
+	*ret_us = timeout_us;
+	return 0;
+}
+
+int command_print_help(const char *help)
+{
+	fputs(help, stdout);
+	return fflush(stdout) == 0 ? 0 : -1;
 }

@@ -5,6 +5,9 @@
 #define READYD_AGENT_COMMAND_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+struct override;
 
 int cmd_serve(int argc, char **argv);
 int cmd_check(int argc, char **argv);
@@ -20,6 +23,17 @@ void command_show_word(const char *word, char *shown, size_t size);
 /* Prints "readyd VERB: SENTENCE: WORD; see `readyd VERB --help`" on stderr, the word as
  * command_show_word() has it, or none (NULL). Returns -1. */
 int command_usage_error(const char *verb, const char *sentence, const char *word);
+
+/* Takes -o's "NAME=VALUE" as the next of `overrides`, of which *count of at most `max` are in use.
+ * Returns 0, or -1 after saying what is wrong. */
+int command_add_override(const char *verb, char *word, struct override *overrides, size_t max,
+			 size_t *count);
+
+/* Takes --timeout's value; 0, or -1 after saying what is wrong. */
+int command_take_timeout(const char *verb, const char *word, int64_t *ret_us);
+
+/* Prints a help text; 0, or -1 when it did not reach the reader. */
+int command_print_help(const char *help);
 
 /* Takes a word of argv that may hold a secret out of the process title, which every user of the
  * machine can read: if so, its bytes are overwritten with its masked form and a copy is returned
