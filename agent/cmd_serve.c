@@ -263,7 +263,7 @@ static int start(struct serve *serve, struct config *config, struct error *error
 		config_free(config);
 		return -1;
 	}
-	serve->engine = engine_create(&serve->env, config, NULL, NULL);
+	serve->engine = engine_create(&serve->env, config);
 	if (!serve->engine) {
 		config_free(config);
 		return error_set(error, "out of memory");

@@ -36,6 +36,8 @@ struct probe_config {
 };
 
 enum details { DETAILS_NEVER, DETAILS_LOCAL, DETAILS_ALWAYS };
+enum drain_status { DRAIN_STATUS_503, DRAIN_STATUS_404 };
+enum liveness_action { LIVENESS_NONE, LIVENESS_RESTART, LIVENESS_EXIT };
 enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARNING, CONFIG_LOG_ERROR };
 
@@ -56,6 +58,24 @@ struct settings {
 				  */
 	int64_t stale_after_us;  /* staleAfterSeconds: how late the loop may be before it says so */
 	int64_t drain_delay_us;  /* drain.delaySeconds */
+	char *drain_file;        /* drain.file: it drains while this exists; "" = none */
+	int drain_status;        /* drain.statusCode: of /ready while draining */
+
+	/* haproxyAgent: where to answer HAProxy's agent-check; empty = nowhere */
+	struct text_list haproxy_agent;
+	int64_t haproxy_degraded_weight; /* haproxyDegradedWeight: percent */
+
+	/* Of `run` alone. */
+	int64_t grace_period_us;           /* gracePeriodSeconds: what the whole end may take */
+	char *stop_signal;                 /* stopSignal: "SIGTERM", "TERM" or "15" */
+	int64_t stop_timeout_us;           /* stopTimeoutSeconds: from the stop signal to SIGKILL */
+	int on_liveness_failure;           /* onLivenessFailure */
+	int64_t restart_delay_us;          /* restart.delaySeconds: before the first restart */
+	int64_t restart_delay_max_us;      /* restart.maxDelaySeconds: it doubles up to this */
+	int64_t restart_limit;             /* restart.limit: 0 = none */
+	int64_t restart_reset_us;          /* restart.resetAfterSeconds: the counting begins anew */
+	char *termination_log_file;        /* terminationLogFile; "" = none */
+	struct text_list pass_environment; /* passEnvironment: READYD_* that the command keeps */
 };
 
 struct config {

@@ -12,6 +12,7 @@
 #include "agent/lateness.h"
 #include "agent/loop.h"
 #include "agent/runner.h"
+#include "agent/verdict.h"
 
 enum { HISTORY_LEN = 16 };
 
@@ -38,6 +39,7 @@ struct engine_probe {
 	int64_t waiting_since_us; /* when it was first tried: for the back-off */
 	uint64_t number;          /* its place in the spread */
 	uint64_t runs;
+	bool tried; /* since what is watched began: the last result is about it */
 	bool stale; /* the last result is older than it may be */
 	bool kept;  /* reload: goes on in the new configuration */
 	bool queued;
@@ -45,35 +47,10 @@ struct engine_probe {
 	struct past_run history[HISTORY_LEN]; /* a ring: run N is at N % HISTORY_LEN */
 };
 
-enum endpoint { ENDPOINT_LIVENESS, ENDPOINT_READINESS, ENDPOINT_STARTUP, ENDPOINT_COUNT };
-
-/* "healthz", "ready", "startup". */
-const char *endpoint_name(enum endpoint endpoint);
-
-/* What holds an endpoint back, the first that applies. */
-enum hindrance {
-	HINDRANCE_NONE,
-	HINDRANCE_STARTUP,
-	HINDRANCE_DRAINING,
-	HINDRANCE_STALE,
-	HINDRANCE_LIVENESS,
-	HINDRANCE_READINESS,
-};
-
-/* For people: "startup probes have not passed" and so on; "" for none. */
-const char *hindrance_text(enum hindrance hindrance);
-
-struct verdict {
-	bool ok;
-	enum hindrance hindrance;
-};
-
 struct engine;
 
-/* Starts running the configuration, which becomes the engine's. `on_change` (may be NULL) is called
- * whenever an answer of an endpoint may have changed. NULL when out of memory. */
-struct engine *engine_create(const struct probe_env *env, struct config *config,
-			     void (*on_change)(void *owner), void *owner);
+/* Starts running the configuration, which becomes the engine's. NULL when out of memory. */
+struct engine *engine_create(const struct probe_env *env, struct config *config);
 void engine_destroy(struct engine *engine);
 
 /* Goes over to another configuration, which becomes the engine's: probes whose identity is the same
@@ -106,9 +83,40 @@ const struct engine_probe *engine_find(const struct engine *engine, enum role ro
 /* Whether this probe on its own is as its endpoint wants it. */
 bool engine_probe_ok(const struct engine_probe *probe);
 
-/* Takes the instance out of service, or back. */
-void engine_set_draining(struct engine *engine, bool draining);
+/* Who wants the instance to be out of service. It drains while anybody does. */
+enum drain_source {
+	DRAIN_COMMAND = 1,  /* `readyd drain` */
+	DRAIN_FILE = 2,     /* drain.file exists */
+	DRAIN_STOPPING = 4, /* the end has begun: not to be taken back */
+};
+
+/* Takes the instance out of service, or back, as far as this source is concerned. */
+void engine_drain(struct engine *engine, enum drain_source source);
+void engine_undrain(struct engine *engine, enum drain_source source);
+
 bool engine_is_draining(const struct engine *engine);
+unsigned engine_drain_sources(const struct engine *engine);
+
+/* When it began to drain, on the monotonic clock; 0 = it does not. */
+int64_t engine_draining_since_us(const struct engine *engine);
+
+/* What is watched has been started anew: every probe begins again with no streak, and the startup
+ * probes are asked first. What was seen before stays in the history. */
+void engine_begin_again(struct engine *engine);
+
+/* Whether /ready has ever been 200. */
+bool engine_has_been_ready(const struct engine *engine);
+
+/* Is told whenever an answer of an endpoint has changed, draining included. Embedded in its owner,
+ * who sets on_change and owner. It may unobserve itself when called. */
+struct engine_observer {
+	void (*on_change)(struct engine_observer *observer);
+	void *owner;
+	struct engine_observer *next; /* the engine's */
+};
+
+void engine_observe(struct engine *engine, struct engine_observer *observer);
+void engine_unobserve(struct engine *engine, struct engine_observer *observer);
 
 int64_t engine_started_wall_ms(const struct engine *engine);
 int64_t engine_started_us(const struct engine *engine);

@@ -118,6 +118,8 @@ static void write_fields_json(struct json_writer *json, const struct log_field *
 	for (; fields && fields->kind != LOG_FIELD_END; fields++) {
 		if (fields->kind == LOG_FIELD_INTEGER)
 			json_integer(json, fields->name, fields->number);
+		else if (fields->kind == LOG_FIELD_BOOLEAN)
+			json_boolean(json, fields->name, fields->number != 0);
 		else if (fields->kind == LOG_FIELD_MILLISECONDS)
 			json_milliseconds(json, fields->name, fields->number);
 		else if (fields->text && fields->text[0] != '\0')
@@ -155,6 +157,9 @@ static void write_text(struct buffer *line, enum log_level level, const char *ev
 	for (; fields && fields->kind != LOG_FIELD_END; fields++) {
 		if (fields->kind == LOG_FIELD_INTEGER)
 			buffer_format(line, " %s=%lld", fields->name, (long long)fields->number);
+		else if (fields->kind == LOG_FIELD_BOOLEAN)
+			buffer_format(line, " %s=%s", fields->name,
+				      fields->number ? "true" : "false");
 		else if (fields->kind == LOG_FIELD_MILLISECONDS)
 			buffer_format(line, " %s=%.1f", fields->name,
 				      (double)fields->number / 1000.0);

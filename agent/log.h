@@ -13,7 +13,13 @@ struct loop;
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
-enum log_field_kind { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_INTEGER, LOG_FIELD_MILLISECONDS };
+enum log_field_kind {
+	LOG_FIELD_END,
+	LOG_FIELD_TEXT,
+	LOG_FIELD_INTEGER,
+	LOG_FIELD_BOOLEAN,
+	LOG_FIELD_MILLISECONDS
+};
 
 /* One field of an event; see log_text() and its kin. */
 struct log_field {
@@ -31,6 +37,11 @@ static inline struct log_field log_text(const char *name, const char *text)
 static inline struct log_field log_integer(const char *name, int64_t number)
 {
 	return (struct log_field){LOG_FIELD_INTEGER, name, NULL, number};
+}
+
+static inline struct log_field log_boolean(const char *name, bool value)
+{
+	return (struct log_field){LOG_FIELD_BOOLEAN, name, NULL, value};
 }
 
 /* Microseconds, shown as milliseconds. */

@@ -123,7 +123,8 @@ class ExampleTest(TestCase):
         tables = config_schema.tables_of(BINARY)
         for field in tables["settings"]:
             section, _, name = field["name"].rpartition(".")
-            self.assertRegex(text, rf"(?m)^{section + ':' if section else ''}\s*{name}:")
+            above = rf"{section}:\n(?:  .*\n)*?  " if section else ""
+            self.assertRegex(text, rf"(?m)^{above}{name}:")
         for type_ in tables["types"]:
             schemes = "|".join(type_["schemes"])
             self.assertRegex(text, rf"(?m)^\s*({type_['name']}:|\w+: ({schemes}):|target: "
