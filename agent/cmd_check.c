@@ -20,14 +20,13 @@
 #include "agent/report.h"
 #include "agent/resolve.h"
 #include "agent/runner.h"
-#include "agent/url.h"
+#include "agent/targets.h"
 
 enum {
 	/* Podman keeps 500 characters of a health check's output. */
 	OUTPUT_MAX = 500,
 	WHAT_MAX = 32,
 	OPTIONS_MAX = 64,
-	NAME_MAX_LEN = 200,
 	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
 	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
 	ANSWER_MAX = 128 * 1024,
@@ -37,9 +36,7 @@ enum {
 
 /* One thing to check. */
 struct question {
-	const char *what;
-	bool is_target;
-	size_t first_option, option_count; /* of a target */
+	struct target what;
 
 	bool failed;
 	bool json;
@@ -55,11 +52,11 @@ struct check {
 	const char *socket_name;
 	int64_t deadline_us;
 	int64_t timeout_us;
-	size_t option_count;
+	struct target_options options;
 	size_t question_count;
 	char usual_answer[ANSWER_USUAL]; /* the first question's, so that it needs no heap */
 	struct question questions[WHAT_MAX];
-	struct override options[OPTIONS_MAX];
+	struct override option_items[OPTIONS_MAX];
 };
 
 static const char help[] =
@@ -91,53 +88,20 @@ static int usage_error(const char *sentence, const char *word)
 	return command_usage_error("check", sentence, word);
 }
 
-static bool is_target(const char *what)
+/* The one asked last, NULL if none. */
+static struct target *last_what(struct check *check)
 {
-	const char *colon = strchr(what, ':');
-
-	return colon && probe_type_by_scheme(what, (size_t)(colon - what));
+	return check->question_count > 0 ? &check->questions[check->question_count - 1].what : NULL;
 }
 
 static int add_what(struct check *check, char *word)
 {
-	struct question *question = &check->questions[check->question_count];
-	char *what;
-
 	if (check->question_count == WHAT_MAX)
 		return usage_error("too many things to check", NULL);
-	what = command_take_word(word);
-	if (!what)
-		return usage_error("out of memory", NULL);
-	if (what[0] == '\0' || strlen(what) > NAME_MAX_LEN) {
-		if (!is_target(what))
-			return usage_error("this is no name and no target", what);
-	}
-	question->what = what;
-	question->is_target = is_target(what);
-	if (!question->is_target && strstr(what, ":/"))
-		return usage_error("no probe type has the scheme of this target", what);
-	/* Options before the first target are its own as well. */
-	question->first_option = check->option_count;
-	if (question->is_target && check->question_count == 0)
-		question->first_option = 0;
-	question->option_count = check->option_count - question->first_option;
-	check->question_count++;
-	return 0;
-}
-
-static int add_option(struct check *check, char *word)
-{
-	if (command_add_override("check", word, check->options, OPTIONS_MAX, &check->option_count) <
-	    0)
+	if (target_take("check", word, &check->questions[check->question_count].what,
+			last_what(check), &check->options) < 0)
 		return -1;
-	if (check->question_count > 0) {
-		struct question *last = &check->questions[check->question_count - 1];
-
-		if (!last->is_target)
-			return usage_error("-o is for targets, and what is before it is none",
-					   last->what);
-		last->option_count++;
-	}
+	check->question_count++;
 	return 0;
 }
 
@@ -171,7 +135,8 @@ static int parse(struct check *check, int argc, char **argv)
 			check->socket_name = optarg;
 			break;
 		case 'o':
-			result = add_option(check, optarg);
+			result = target_take_option("check", optarg, last_what(check),
+						    &check->options);
 			break;
 		case 1:
 			result = add_what(check, optarg);
@@ -191,7 +156,7 @@ static int parse(struct check *check, int argc, char **argv)
 			return -1;
 	}
 	if (check->question_count == 0) {
-		check->questions[0].what = "readiness";
+		check->questions[0].what.word = "readiness";
 		check->question_count = 1;
 	}
 	return 0;
@@ -239,7 +204,7 @@ static void fail_question(const struct check *check, struct question *question,
 
 	question->failed = true;
 	buffer_clear(&question->answer);
-	command_show_word(question->what, name, sizeof(name));
+	command_show_word(question->what.word, name, sizeof(name));
 	if (check->json) {
 		struct json_writer json;
 
@@ -283,10 +248,10 @@ static enum probe_reason reason_of_failure(int failure)
 static void ask_agent(const struct check *check, struct question *question)
 {
 	struct error error = {{0}};
-	char path[3 * NAME_MAX_LEN + sizeof("/check/")];
+	char path[3 * TARGET_NAME_MAX + sizeof("/check/")];
 	int status;
 
-	write_path(question->what, path, sizeof(path));
+	write_path(question->what.word, path, sizeof(path));
 	status = client_get(client_socket_name(check->socket_name), path, check->json,
 			    check->deadline_us, &question->answer, &error);
 	if (status == 200)
@@ -358,26 +323,15 @@ static void print_faults(const struct faults *faults)
 /* Builds the probe of a target question; its run may take as long as the whole check. */
 static int configure(struct check *check, struct question *question, struct faults *faults)
 {
-	struct override options[OPTIONS_MAX + 1];
-	char timeout[32], name[128];
+	char timeout[32];
+	struct override weakest = {"timeoutSeconds", timeout};
 	int64_t left_us = check->deadline_us - clock_monotonic_us();
 
-	url_mask(question->what, name, sizeof(name));
 	snprintf(timeout, sizeof(timeout), "%lldms", (long long)(check->timeout_us + 999) / 1000);
-	options[0] = (struct override){"timeoutSeconds", timeout};
-	memcpy(options + 1, check->options + question->first_option,
-	       question->option_count * sizeof(options[0]));
-	question->config = probe_config_from_target(name, question->what, options,
-						    question->option_count + 1, faults);
+	question->config =
+		target_configure(&question->what, &check->options, &weakest, !check->json, faults);
 	if (!question->config)
 		return -1;
-	/* The type itself knows best what of its target is secret. As a name in a line it must
-	 * leave room for the reason. */
-	command_show_word(question->config->target, name, sizeof(name));
-	free(question->config->name);
-	question->config->name = strdup(check->json ? question->config->target : name);
-	if (!question->config->name)
-		return usage_error("out of memory", NULL);
 	if (question->config->timeout_us > left_us)
 		question->config->timeout_us = left_us > 0 ? left_us : 1;
 	return 0;
@@ -386,7 +340,7 @@ static int configure(struct check *check, struct question *question, struct faul
 static bool all_done(const struct check *check)
 {
 	for (size_t i = 0; i < check->question_count; i++) {
-		if (check->questions[i].is_target && !check->questions[i].done)
+		if (check->questions[i].what.is_url && !check->questions[i].done)
 			return false;
 	}
 	return true;
@@ -402,7 +356,7 @@ static int probe_targets(struct check *check)
 	int result = resolver ? 0 : usage_error("out of memory or descriptors", NULL);
 
 	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
-		if (check->questions[i].is_target)
+		if (check->questions[i].what.is_url)
 			result = configure(check, &check->questions[i], &faults);
 	}
 	print_faults(&faults);
@@ -410,7 +364,7 @@ static int probe_targets(struct check *check)
 	for (size_t i = 0; result == 0 && i < check->question_count; i++) {
 		struct question *question = &check->questions[i];
 
-		if (!question->is_target)
+		if (!question->what.is_url)
 			continue;
 		question->json = check->json;
 		question->runner = (struct runner){.config = question->config,
@@ -475,6 +429,7 @@ int cmd_check(int argc, char **argv)
 	int parsed;
 
 	check.timeout_us = DEFAULT_TIMEOUT_US;
+	check.options = (struct target_options){check.option_items, OPTIONS_MAX, 0};
 	parsed = parse(&check, argc, argv);
 	if (parsed != 0)
 		return parsed > 0 ? 0 : 1;
@@ -489,12 +444,12 @@ int cmd_check(int argc, char **argv)
 					 sizeof(check.usual_answer));
 		else
 			buffer_init(&question->answer, ANSWER_MAX);
-		any_target = any_target || question->is_target;
+		any_target = any_target || question->what.is_url;
 	}
 	if (any_target && probe_targets(&check) < 0)
 		failed = 1;
 	for (size_t i = 0; failed == 0 && i < check.question_count; i++) {
-		if (!check.questions[i].is_target)
+		if (!check.questions[i].what.is_url)
 			ask_agent(&check, &check.questions[i]);
 	}
 	if (failed == 0)
