@@ -12,8 +12,8 @@ DEPS_CACHE ?= $(or $(XDG_CACHE_HOME:%=%/readyd),$(HOME:%=%/.cache/readyd),/var/t
 BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool linux-libc-dev make \
 	musl-tools perl pkg-config
 # Debian has Valkey since 13
-TEST_PACKAGES = busybox-static curl libcmocka-dev monitoring-plugins-basic nginx-light openssl \
-	postgresql procps python3 python3-jsonschema python3-yaml redis-server strace \
+TEST_PACKAGES = busybox-static curl libcmocka-dev mmdebstrap monitoring-plugins-basic nginx-light \
+	openssl postgresql procps python3 python3-jsonschema python3-yaml redis-server strace \
 	$(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -lt 13 ] || echo valkey-server)
 EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
@@ -204,18 +204,23 @@ run_unit = $(foreach test,$(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test
 	'$(test)=timeout 120 $(BUILD)/sanitize/unit/$(test)')
 run_integration = $(foreach program,$(BUILD)/readyd $(BUILD)/sanitize/readyd, \
 	'integration of $(program)=python3 tests/integration/run.py --binary $(program)')
+run_stacks = 'stacks on an engine of their own=DEPS_CACHE=$(cache) tests/stacks/engine python3 \
+	tests/integration/run.py --binary $(BUILD)/readyd --directory tests/stacks'
 run_lint = $(foreach tool,clang-format clang-tidy cppcheck checks, \
 	'$(tool)=$(MAKE) -s --no-print-directory SANITIZE=0 lint-$(tool)')
 
-.PHONY: test unit integration bench
+.PHONY: test unit integration stacks bench
 test: test-programs
-	+@tests/run $(run_unit) $(run_integration) $(run_lint)
+	+@tests/run $(run_unit) $(run_integration) $(run_stacks) $(run_lint)
 
 unit: test-programs
 	@tests/run $(run_unit)
 
 integration: test-programs
 	@tests/run $(run_integration)
+
+stacks: test-packages $(program)
+	@tests/run $(run_stacks)
 
 bench: $(program)
 	$(call require,$(sort $(BENCH_PACKAGES)))
@@ -275,7 +280,7 @@ help:
 	'make                builds build/readyd: one static program' \
 	'make install        installs it; PREFIX=/usr/local DESTDIR=' \
 	'make example        starts it on an example with a real PostgreSQL, Redis and nginx' \
-	'make test           runs every test; parts of it: make unit, make integration, make lint' \
+	'make test           runs every test; parts of it: make unit, integration, stacks, lint' \
 	'make bench          measures it beside what one would use instead; BENCH=--quick' \
 	'make fmt            formats the sources' \
 	'make deps           builds the libraries only' \

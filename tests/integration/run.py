@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs the integration tests against one readyd binary.
 
-usage: run.py --binary PATH [--jobs N] [PATTERN...]
+usage: run.py --binary PATH [--directory DIR] [--jobs N] [PATTERN...]
 
-Every test_*.py in this directory is a process of its own, so that files run side by side and a
+Every test_*.py in the directory (by default this one) is a process of its own, so that files run side by side and a
 crash of one does not hide the others. PATTERN picks files whose name contains it. Ends with the
 line "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
 """
@@ -37,7 +37,7 @@ class Result(unittest.TextTestResult):
 
 def run_file(path, report):
     """In the child: runs one file's tests and writes the counts to `report`."""
-    sys.path.insert(0, str(HERE))
+    sys.path[:0] = [str(HERE), str(pathlib.Path(path).parent)]
     suite = unittest.defaultTestLoader.loadTestsFromName(pathlib.Path(path).stem)
     runner = unittest.TextTestRunner(verbosity=2, resultclass=Result)
     result = runner.run(suite)
@@ -67,6 +67,7 @@ def start_file(path, binary):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", required=True)
+    parser.add_argument("--directory", type=pathlib.Path, default=HERE)
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("patterns", nargs="*")
@@ -75,7 +76,7 @@ def main():
     os.environ["READYD_BINARY"] = binary
     if options.child:
         return run_file(options.patterns[0], options.child)
-    files = sorted(path for path in HERE.glob("test_*.py")
+    files = sorted(path for path in options.directory.resolve().glob("test_*.py")
                    if not options.patterns or any(p in path.name for p in options.patterns))
     totals = {"passed": 0, "failed": 0, "skipped": 0}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
