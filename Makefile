@@ -68,11 +68,12 @@ else
 defines += -DREADYD_DEFER_CPUID=0
 endif
 
-# libcurl sets OpenSSL up when it is itself set up, needed or not; probes/http.c knows when.
+# libcurl sets OpenSSL up when it is itself set up, needed or not; agent/tls.c does it when it is
+# needed, so probes/http_transfer.c wraps the function.
 link_mode += -Wl,--wrap=Curl_ssl_init
 
 # libpq makes a new HMAC for each of the thousands of rounds that SCRAM takes, which is most of what a
-# session costs; probes/postgres_session.c does the rounds in one go.
+# session costs; probes/postgres_scram.c does the rounds in one go.
 ifeq ($(TLS),1)
 link_mode += -Wl,--wrap=scram_SaltedPassword
 endif
@@ -176,7 +177,8 @@ unit_archive := $(out)/unit/readyd.a
 .PHONY: unit-programs
 unit-programs: $(unit_programs)
 
-# An archive, so that a test program takes what it needs of the program, and may define the rest.
+# An archive, so that a test program takes what it needs of the program, and may define the rest. In a
+# group with the libraries, because some of them call functions that the program wraps.
 $(unit_archive): $(filter-out %/agent/main.o,$(objects)) $(unit_helpers:%.c=$(out)/obj/%.o)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -184,7 +186,7 @@ $(unit_archive): $(filter-out %/agent/main.o,$(objects)) $(unit_helpers:%.c=$(ou
 
 $(out)/unit/test_%: $(out)/obj/tests/unit/test_%.o $(unit_archive)
 	@echo "link $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(unit_archive) $(LIBS) -Wl,--end-group -lcmocka
 
 $(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o): | test-packages
 

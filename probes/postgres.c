@@ -1,5 +1,6 @@
 /* PostgreSQL: a session opens in time, to a server of the wanted role, and a query answers as
- * wanted. What a session is, and libpq, is in postgres_session.c. */
+ * wanted. This is the way through the hosts, their addresses and the questions; what the answers
+ * mean is in postgres_verdict.c, what a session is, and libpq, in postgres_session.c. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +9,15 @@
 #include "agent/field.h"
 #include "agent/loop.h"
 #include "agent/resolve.h"
+#include "probes/postgres_failure.h"
+#include "probes/postgres_parameters.h"
 #include "probes/postgres_session.h"
 #include "probes/postgres_settings.h"
 #include "probes/postgres_text.h"
+#include "probes/postgres_verdict.h"
 #include "probes/probe.h"
 
 enum {
-	FOUND_SIZE = 48, /* of a value that is shown */
 	/* The server ends a query by itself so long after we have turned away from it. */
 	STATEMENT_GRACE_MS = 500,
 };
@@ -53,10 +56,8 @@ struct postgres_run {
 	size_t address_count, address_index;
 
 	/* what the server has answered */
-	bool is_standby, is_read_only;
-	bool has_row, is_null, matches;
-	double lag_seconds;
-	char found[FOUND_SIZE];
+	struct postgres_role role;
+	struct postgres_value value;
 
 	/* the most telling failure of the hosts and addresses tried so far */
 	bool has_failed;
@@ -105,20 +106,11 @@ static void finish_passed(struct postgres_run *postgres)
 		probe_finish(postgres->run, PROBE_PASS, REASON_OK, "%s", "");
 }
 
-/* How much a failure tells: of a server which lives more than of one which is not there, and both
- * more than that there is no way to it. */
-static int weight_of(enum probe_reason reason)
-{
-	if (probe_reason_alive(reason))
-		return 2;
-	return reason == REASON_UNREACHABLE || reason == REASON_DNS_FAILURE ? 0 : 1;
-}
-
 /* Remembers why this host or address will not do, while another one may. */
 static void note_failure(struct postgres_run *postgres, const struct postgres_failure *failure)
 {
 	if (postgres->has_failed &&
-	    weight_of(failure->reason) <= weight_of(postgres->failure.reason))
+	    postgres_failure_weight(failure) <= postgres_failure_weight(&postgres->failure))
 		return;
 	postgres->has_failed = true;
 	postgres->failure = *failure;
@@ -175,10 +167,11 @@ static void on_resolved(struct lookup *lookup, const struct address *addresses, 
 			const struct error *error)
 {
 	struct postgres_run *postgres = lookup->owner;
-	struct postgres_failure failure = {POSTGRES_NO_CONNECTION, REASON_DNS_FAILURE, ""};
+	struct postgres_failure failure;
 
 	if (count == 0) {
-		snprintf(failure.sentence, sizeof(failure.sentence), "%.199s", error->text);
+		postgres_failure_set(&failure, POSTGRES_NO_CONNECTION, REASON_DNS_FAILURE, "%.199s",
+				     error->text);
 		note_failure(postgres, &failure);
 	} else {
 		if (postgres->is_resolving) /* no literal address */
@@ -223,7 +216,8 @@ static bool connect_next(struct postgres_run *postgres)
 			 postgres->host);
 	limit_time(postgres,
 		   postgres->address_count - postgres->address_index + other_hosts(postgres));
-	if (postgres_session_open(&postgres->session, postgres->parameters, &place, &failure) < 0) {
+	if (postgres_parameters_place(postgres->parameters, &place, &failure) < 0 ||
+	    postgres_session_open(&postgres->session, postgres->parameters, &place, &failure) < 0) {
 		note_failure(postgres, &failure);
 		return false;
 	}
@@ -319,61 +313,35 @@ static void on_failed(struct postgres_session *session, const struct postgres_fa
 
 /* ---- the session ---- */
 
-/* How far a standby is behind, in seconds; null if it cannot tell. With all replayed that was
- * received it is up to date, but only while it is connected: one that is cut off receives nothing,
- * however much there is. */
-static const char lag_query[] = "SELECT CASE WHEN pg_catalog.pg_last_wal_replay_lsn() >= "
-				"pg_catalog.pg_last_wal_receive_lsn() "
-				"AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN 0 "
-				"ELSE greatest(0, extract(epoch FROM pg_catalog.now() - "
-				"pg_catalog.pg_last_xact_replay_timestamp())) END";
-
-static const char role_query[] = "SELECT pg_catalog.pg_is_in_recovery(), "
-				 "pg_catalog.current_setting('transaction_read_only')";
-
 static void ask(struct postgres_run *postgres, enum step step, const char *query)
 {
 	int64_t left_us = postgres->run->deadline_us - loop_now_us(postgres->run->env->loop);
 
 	wait_for(postgres, step, REASON_TIMEOUT, "answer to the query");
-	postgres->has_row = false;
+	postgres->value = (struct postgres_value){0};
 	postgres_session_query(&postgres->session, query, left_us / 1000 + STATEMENT_GRACE_MS);
 }
 
-static bool role_is_wanted(const struct postgres_run *postgres)
-{
-	bool writable = !postgres->is_standby && !postgres->is_read_only;
-
-	switch (postgres->wanted) {
-	case POSTGRES_PRIMARY:
-		return !postgres->is_standby;
-	case POSTGRES_STANDBY:
-	case POSTGRES_PREFER_STANDBY:
-		return postgres->is_standby;
-	case POSTGRES_READ_WRITE:
-		return writable;
-	case POSTGRES_READ_ONLY:
-		return !writable;
-	case POSTGRES_ANY:
-		break;
-	}
-	return true;
-}
-
 /* Whether the role is the wanted one; goes on with another host if not. */
-static bool judge_role(struct postgres_run *postgres)
+static bool is_wanted_role(struct postgres_run *postgres)
 {
-	struct postgres_failure failure = {POSTGRES_REJECTED, REASON_WRONG_ROLE, ""};
+	struct postgres_failure failure;
 
-	if (role_is_wanted(postgres))
+	if (postgres_judge_role(postgres->wanted, postgres->role, &failure))
 		return true;
-	snprintf(failure.sentence, sizeof(failure.sentence), "the server is a %s%s, wanted is %s",
-		 postgres->is_standby ? "standby" : "primary",
-		 postgres->is_read_only && !postgres->is_standby ? " and read-only" : "",
-		 postgres_wanted_names[postgres->wanted]);
 	note_failure(postgres, &failure);
 	leave_host(postgres);
 	return false;
+}
+
+static bool reports_role(struct postgres_run *postgres)
+{
+	const struct postgres_session *session = &postgres->session;
+
+	return postgres_role_of_reports(postgres_session_report(session, "in_hot_standby"),
+					postgres_session_report(session,
+								"default_transaction_read_only"),
+					&postgres->role);
 }
 
 /* Does what comes after the step that has just ended, and asks for nothing that need not be known.
@@ -384,16 +352,15 @@ static void next_step(struct postgres_run *postgres)
 
 	if (postgres->step < STEP_ROLE &&
 	    (postgres->wanted != POSTGRES_ANY || conf->max_lag_us > 0)) {
-		if (!postgres_session_role(&postgres->session, &postgres->is_standby,
-					   &postgres->is_read_only)) {
-			ask(postgres, STEP_ROLE, role_query);
+		if (!reports_role(postgres)) {
+			ask(postgres, STEP_ROLE, postgres_role_query);
 			return;
 		}
-		if (!judge_role(postgres))
+		if (!is_wanted_role(postgres))
 			return;
 	}
-	if (postgres->step < STEP_LAG && conf->max_lag_us > 0 && postgres->is_standby)
-		ask(postgres, STEP_LAG, lag_query);
+	if (postgres->step < STEP_LAG && conf->max_lag_us > 0 && postgres->role.is_standby)
+		ask(postgres, STEP_LAG, postgres_lag_query);
 	else if (postgres->step < STEP_QUERY && conf->query)
 		ask(postgres, STEP_QUERY, conf->query);
 	else
@@ -411,82 +378,37 @@ static void on_open(struct postgres_session *session)
 static void on_row(struct postgres_session *session, const char *first, const char *second)
 {
 	struct postgres_run *postgres = session->owner;
-	const char *expect = postgres->conf->expect;
 
-	postgres->has_row = true;
-	postgres->is_null = !first;
-	switch (postgres->step) {
-	case STEP_ROLE:
-		postgres->is_standby = first && first[0] == 't';
-		postgres->is_read_only = second && strcmp(second, "on") == 0;
-		break;
-	case STEP_LAG:
-		postgres->lag_seconds = first ? strtod(first, NULL) : 0;
-		break;
-	default:
-		postgres->matches = !expect || (first && strcmp(first, expect) == 0);
-		snprintf(postgres->found, sizeof(postgres->found), "%s", first ? first : "");
-		break;
-	}
-}
-
-static void judge_lag(struct postgres_run *postgres)
-{
-	double allowed = (double)postgres->conf->max_lag_us / 1e6;
-	struct postgres_failure failure = {POSTGRES_QUERY_FAILED, REASON_REPLICATION_LAG, ""};
-
-	if (postgres->has_row && !postgres->is_null && postgres->lag_seconds <= allowed) {
-		next_step(postgres);
-		return;
-	}
-	if (postgres->has_row && !postgres->is_null)
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 "the standby is %.1f s behind, more than %g s", postgres->lag_seconds,
-			 allowed);
+	if (postgres->step == STEP_ROLE)
+		postgres->role = postgres_role_of_row(first, second);
 	else
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 "the standby cannot tell how far it is behind: it is not connected to "
-			 "its primary and has replayed nothing yet");
-	finish_failed(postgres, &failure);
-}
-
-static void judge_query(struct postgres_run *postgres)
-{
-	struct postgres_failure failure = {POSTGRES_QUERY_FAILED, REASON_VALUE_MISMATCH, ""};
-	const char *quote = postgres->is_null ? "" : "\"";
-
-	if (!postgres->has_row) {
-		failure.reason = REASON_NO_ROWS;
-		snprintf(failure.sentence, sizeof(failure.sentence), "the query returned no row");
-	} else if (postgres->matches) {
-		finish_passed(postgres);
-		return;
-	} else {
-		snprintf(failure.sentence, sizeof(failure.sentence),
-			 "the query returned %s%s%s, expected \"%.80s\"", quote,
-			 postgres->is_null ? "null" : postgres->found, quote,
-			 postgres->conf->expect);
-	}
-	finish_failed(postgres, &failure);
+		postgres->value = postgres_value_of(first, postgres->conf->expect);
 }
 
 static void on_answer(struct postgres_session *session)
 {
 	struct postgres_run *postgres = session->owner;
+	struct postgres_failure failure;
 
 	switch (postgres->step) {
 	case STEP_ALIVE:
 		on_open(session);
 		break;
 	case STEP_ROLE:
-		if (judge_role(postgres))
+		if (is_wanted_role(postgres))
 			next_step(postgres);
 		break;
 	case STEP_LAG:
-		judge_lag(postgres);
+		if (postgres_judge_lag(postgres->conf, &postgres->value, &failure))
+			next_step(postgres);
+		else
+			finish_failed(postgres, &failure);
 		break;
 	default:
-		judge_query(postgres);
+		if (postgres_judge_value(postgres->conf, &postgres->value, &failure))
+			finish_passed(postgres);
+		else
+			finish_failed(postgres, &failure);
 		break;
 	}
 }
@@ -495,11 +417,10 @@ static void on_answer(struct postgres_session *session)
 static void on_limit(struct loop_timer *timer)
 {
 	struct postgres_run *postgres = timer->owner;
-	struct postgres_failure failure = {POSTGRES_NO_CONNECTION, postgres->run->deadline_reason,
-					   ""};
+	struct postgres_failure failure;
 
-	snprintf(failure.sentence, sizeof(failure.sentence), "no %s within %.3g s",
-		 postgres->waiting_for, seconds_taken(postgres));
+	postgres_failure_set(&failure, POSTGRES_NO_CONNECTION, postgres->run->deadline_reason,
+			     "no %s within %.3g s", postgres->waiting_for, seconds_taken(postgres));
 	if (postgres->step != STEP_ALIVE)
 		note_failure(postgres, &failure);
 	resolve_cancel(postgres->run->env->resolver, &postgres->lookup);

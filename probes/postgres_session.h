@@ -12,51 +12,38 @@
 
 #include "agent/error.h"
 #include "agent/loop.h"
+#include "probes/postgres_failure.h"
+#include "probes/postgres_place.h"
 #include "probes/probe.h"
 
 struct pg_conn;
 
 /* ---- parameters ---- */
 
-/* What the user has set beside the URL, and what counts instead of the URL's; all may be NULL. */
-struct postgres_overrides {
-	char *host;
-	char *port;
-	char *user;
-	char *database;
-	char *sslmode;
-};
-
 /* The parameters of a connection by libpq's names. What is not set is in libpq's environment, or
  * has a default of libpq's. */
 struct postgres_parameters;
 
-/* Of a URL or a connection string, which may be NULL. Returns NULL with a sentence, which contains
- * nothing secret, and with the reason that it is for a run. */
-struct postgres_parameters *postgres_parameters_create(const char *url,
-						       const struct postgres_overrides *overrides,
-						       enum probe_reason *ret_reason,
-						       struct error *error);
+/* Reads a URL or a connection string. Returns NULL with a sentence that has nothing secret. */
+struct postgres_parameters *postgres_parameters_parse(const char *text, struct error *error);
 void postgres_parameters_free(struct postgres_parameters *parameters);
+
+/* Replaces the parameters by what they are together with those of the service file that they name,
+ * if they do. Returns 0, or -1 with a sentence. */
+int postgres_parameters_add_service(struct postgres_parameters **parameters, struct error *error);
+
+/* Sets a parameter; one that this libpq does not know is left out. Returns 0, or -1 for want of
+ * memory. */
+int postgres_parameter_set(struct postgres_parameters *parameters, const char *keyword,
+			   const char *value);
+
+/* Whether the URL, the connection string or the service file has a parameter. */
+bool postgres_parameter_is_given(const struct postgres_parameters *parameters, const char *keyword);
 
 /* What a parameter is, however it is set; "" when it is nothing. */
 const char *postgres_parameter(const struct postgres_parameters *parameters, const char *keyword);
 
 /* ---- sessions ---- */
-
-enum postgres_failure_kind {
-	POSTGRES_NO_CONNECTION, /* another address of the host may do */
-	POSTGRES_REJECTED,      /* the server is there and takes nobody; another host may do */
-	POSTGRES_NO_SESSION,    /* the connection did not become a session */
-	POSTGRES_QUERY_FAILED,  /* the server answered the query with an error */
-	POSTGRES_LOST,          /* the session is gone */
-};
-
-struct postgres_failure {
-	enum postgres_failure_kind kind;
-	enum probe_reason reason;
-	char sentence[200];
-};
 
 /* One session, embedded in its owner; zero-filled is valid and closed. The owner sets `run` (whose
  * phases and sign of life it notes) and the callbacks, each of which may close the session. */
@@ -88,23 +75,14 @@ struct postgres_session {
 	void *ssl; /* kept alive during the handshake, for libpq frees it on a failure */
 };
 
-/* Where a session is to be opened. */
-struct postgres_place {
-	const char *host; /* the name that a certificate must have, or a unix socket's directory */
-	const char *address; /* a literal IP address; "" = the unix socket for `port` in `host` */
-	const char *port;
-	const char *password; /* instead of the parameters'; may be NULL */
-};
-
 /* Begins to open a session. Returns 0, or -1 with the failure. */
 int postgres_session_open(struct postgres_session *session,
 			  const struct postgres_parameters *parameters,
 			  const struct postgres_place *place, struct postgres_failure *failure);
 
-/* What the server has reported of itself; false if it has not (before PostgreSQL 14, or a pooler).
- * It is as old as the last answer. */
-bool postgres_session_role(const struct postgres_session *session, bool *ret_standby,
-			   bool *ret_read_only);
+/* What the server has reported of itself under this name, NULL if nothing. It is as old as the last
+ * answer. */
+const char *postgres_session_report(const struct postgres_session *session, const char *name);
 
 /* Sends a query, one at a time. `limit_ms` is after how long the server itself ends it. NULL asks
  * for nothing but a sign of life. Fails by on_failed, but not before it returns. */

@@ -8,7 +8,7 @@
 
 #include "agent/error.h"
 #include "agent/field.h"
-#include "probes/postgres_session.h"
+#include "probes/postgres_parameters.h"
 #include "probes/postgres_text.h"
 
 /* What the server must be: the words of libpq's target_session_attrs, of which the first three are
