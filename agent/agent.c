@@ -244,15 +244,6 @@ static int start(struct agent *agent, struct config *config, struct error *error
 }
 
 /* There is no log yet. */
-static void print_faults(const struct agent *agent, const struct faults *faults)
-{
-	for (const struct fault *fault = faults->first; fault; fault = fault->next)
-		fprintf(stderr, "readyd %s: %s%s\n", agent->verb, fault->warning ? "warning: " : "",
-			fault->text);
-	if (faults_left_out(faults) > 0)
-		fprintf(stderr, "readyd %s: and %zu more\n", agent->verb, faults_left_out(faults));
-}
-
 int agent_start(struct agent *agent)
 {
 	struct faults faults = {0};
@@ -264,7 +255,7 @@ int agent_start(struct agent *agent)
 	config = config_load(agent->config_path, environ, agent->overrides, agent->override_count,
 			     &faults);
 	if (!config) {
-		print_faults(agent, &faults);
+		command_print_faults(agent->verb, &faults);
 		faults_free(&faults);
 		return -1;
 	}

@@ -151,15 +151,34 @@ int command_add_override(const char *verb, char *word, struct override *override
 	return 0;
 }
 
+void command_print_faults(const char *verb, const struct faults *faults)
+{
+	size_t left_out = faults->errors + faults->warnings - faults->kept;
+
+	for (const struct fault *fault = faults->first; fault; fault = fault->next)
+		fprintf(stderr, "readyd %s: %s%s\n", verb, fault->warning ? "warning: " : "",
+			fault->text);
+	if (left_out > 0)
+		fprintf(stderr, "readyd %s: and %zu more\n", verb, left_out);
+}
+
+int command_take_time(const char *verb, const char *option, const char *word, int64_t *ret_us)
+{
+	int64_t time_us = parse_seconds(word);
+	char sentence[80];
+
+	if (time_us <= 0) {
+		snprintf(sentence, sizeof(sentence), "%s takes a time such as 2.5 or 500ms, not",
+			 option);
+		return command_usage_error(verb, sentence, word);
+	}
+	*ret_us = time_us;
+	return 0;
+}
+
 int command_take_timeout(const char *verb, const char *word, int64_t *ret_us)
 {
-	int64_t timeout_us = parse_seconds(word);
-
-	if (timeout_us <= 0)
-		return command_usage_error(verb, "--timeout takes a time such as 2.5 or 500ms, not",
-					   word);
-	*ret_us = timeout_us;
-	return 0;
+	return command_take_time(verb, "--timeout", word, ret_us);
 }
 
 int command_print_help(const char *help)

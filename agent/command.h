@@ -7,12 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct faults;
 struct override;
 
 int cmd_serve(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_wait(int argc, char **argv);
 
 enum { COMMAND_WORD_SIZE = 104 };
 
@@ -28,6 +30,12 @@ int command_usage_error(const char *verb, const char *sentence, const char *word
  * Returns 0, or -1 after saying what is wrong. */
 int command_add_override(const char *verb, char *word, struct override *overrides, size_t max,
 			 size_t *count);
+
+/* Prints what is wrong with a configuration on stderr, a line each. */
+void command_print_faults(const char *verb, const struct faults *faults);
+
+/* Takes an option's value, a time above zero; 0, or -1 after saying what is wrong. */
+int command_take_time(const char *verb, const char *option, const char *word, int64_t *ret_us);
 
 /* Takes --timeout's value; 0, or -1 after saying what is wrong. */
 int command_take_timeout(const char *verb, const char *word, int64_t *ret_us);

@@ -132,7 +132,7 @@ struct engine *engine_create(const struct probe_env *env, struct config *config)
 	engine->started_us = clock_monotonic_us();
 	engine->started_wall_ms = clock_wall_ms();
 	engine->life_began_us = engine->started_us;
-	engine->runs_max = engine_runs_allowed();
+	engine->runs_max = runner_runs_allowed();
 	for (int i = 0; i < ENDPOINT_COUNT; i++)
 		engine->verdicts[i] = (struct verdict){.ok = i == ENDPOINT_LIVENESS};
 	if (engine_reload(engine, config) < 0 || engine_watch_ages(engine) < 0) {

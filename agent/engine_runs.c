@@ -1,16 +1,7 @@
-#include <sys/resource.h>
-
 #include "agent/engine_state.h"
 #include "agent/log.h"
 
-enum {
-	SWEEP_US = 1000 * 1000,
-	/* Descriptors that are not for probes: listeners, connections, logs. */
-	DESCRIPTORS_KEPT_BACK = 600,
-	DESCRIPTORS_PER_RUN = 3,
-	RUNS_MAX = 1024,
-	RUNS_MIN = 16,
-};
+enum { SWEEP_US = 1000 * 1000 };
 
 /* ---- runs ---- */
 
@@ -293,19 +284,4 @@ void engine_prepare_runs(struct engine_probe *probe)
 	probe->runner.forgives_stalls = true;
 	probe->timer.on_expire = on_due;
 	probe->timer.owner = probe;
-}
-
-size_t engine_runs_allowed(void)
-{
-	struct rlimit limit;
-	size_t allowed;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-		return RUNS_MAX;
-	if (limit.rlim_cur <= DESCRIPTORS_KEPT_BACK)
-		return RUNS_MIN;
-	allowed = (limit.rlim_cur - DESCRIPTORS_KEPT_BACK) / DESCRIPTORS_PER_RUN;
-	if (allowed < RUNS_MIN)
-		return RUNS_MIN;
-	return allowed < RUNS_MAX ? allowed : RUNS_MAX;
 }

@@ -63,9 +63,6 @@ void engine_open_gate(struct engine *engine);
 int engine_watch_ages(struct engine *engine);
 void engine_unwatch_ages(struct engine *engine);
 
-/* How many runs may be under way at the same time, by the descriptors that there are. */
-size_t engine_runs_allowed(void);
-
 /* ---- engine_reload.c ---- */
 
 /* Counts the tallies from nothing, and opens the gate if no startup probe hinders it. */

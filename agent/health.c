@@ -1,9 +1,9 @@
 #include "agent/health.h"
 
 enum {
-	RETRY_FLOOR_US = 20 * 1000,
-	/* A dependency that took a second to come is noticed within 2 % of that second. */
-	RETRY_SHARE = 50,
+	RETRY_FLOOR_US = 10 * 1000,
+	/* A dependency that took a second to come is noticed within 1 % of that second. */
+	RETRY_SHARE = 100,
 	/* All the probes that wait together try no more often than ten thousand times a second. */
 	RETRY_SPACING_US = 100,
 };

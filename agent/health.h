@@ -32,8 +32,8 @@ bool health_apply(struct health *health, const struct probe_config *rules, bool 
 /* Whether a probe of this role and standing lets its endpoint say 200. */
 bool health_allows(enum role role, enum standing standing);
 
-/* How long after the end of a run the next try comes while a probe has never passed: every few tens
- * of milliseconds at first, backing off with the time already spent waiting, with what a run costs
+/* How long after the end of a run the next try comes while a probe has never passed: ten
+ * milliseconds at first, backing off with the time already spent waiting, with what a run costs
  * and with how many probes are `waiting` in all, never longer than the period. All in microseconds.
  */
 int64_t health_retry_delay_us(int64_t waited_us, int64_t run_us, int64_t period_us, size_t waiting);

@@ -17,6 +17,7 @@ struct verb {
 static const struct verb verbs[] = {
 	{"check", cmd_check, "one answer and exit 0 or 1, for HEALTHCHECK"},
 	{"serve", cmd_serve, "run the probes and answer over HTTP"},
+	{"wait", cmd_wait, "block until targets pass, then exit 0 or run a command"},
 	{"status", cmd_status, "show what the running agent knows"},
 	{"config", cmd_config, "validate a configuration"},
 };

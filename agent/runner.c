@@ -4,11 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "agent/config.h"
 #include "agent/text.h"
 
-enum { MESSAGE_SIZE = 240, FREE_SLOTS_MAX = 256 };
+enum {
+	MESSAGE_SIZE = 240,
+	FREE_SLOTS_MAX = 256,
+	/* Descriptors that are not for probes: listeners, connections, logs. */
+	DESCRIPTORS_KEPT_BACK = 600,
+	DESCRIPTORS_PER_RUN = 3,
+	RUNS_MAX = 1024,
+	RUNS_MIN = 16,
+};
 
 /* A run under way. Idle probes have none, so ten thousand probes cost memory only while they run.
  */
@@ -54,6 +63,21 @@ void probe_result_free(struct probe_result *result)
 size_t runner_running_count(void)
 {
 	return running_count;
+}
+
+size_t runner_runs_allowed(void)
+{
+	struct rlimit limit;
+	size_t allowed;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return RUNS_MAX;
+	if (limit.rlim_cur <= DESCRIPTORS_KEPT_BACK)
+		return RUNS_MIN;
+	allowed = (limit.rlim_cur - DESCRIPTORS_KEPT_BACK) / DESCRIPTORS_PER_RUN;
+	if (allowed < RUNS_MIN)
+		return RUNS_MIN;
+	return allowed < RUNS_MAX ? allowed : RUNS_MAX;
 }
 
 static struct slot_pool *pool_of(const struct probe_type *type)

@@ -63,6 +63,9 @@ void runner_release(struct runner *runner);
 /* How many runs are under way in the whole process. */
 size_t runner_running_count(void);
 
+/* How many may be under way at the same time, by the descriptors that there are. */
+size_t runner_runs_allowed(void);
+
 /* Frees the pools and tells all types that the process ends. */
 void runner_shutdown(void);
 
