@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/hash.h"
+
 enum {
 	/* Even when there is no room, a connection is let be for this long after it was accepted or
 	 * answered: enough for a client whose request is on its way. */
@@ -66,6 +68,19 @@ static bool is_own_user(int fd)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
+static uint64_t address_hash(const struct sockaddr_storage *peer)
+{
+	uint64_t hash = HASH_START;
+
+	if (peer->ss_family == AF_INET)
+		hash_bytes(&hash, &((const struct sockaddr_in *)peer)->sin_addr,
+			   sizeof(struct in_addr));
+	else if (peer->ss_family == AF_INET6)
+		hash_bytes(&hash, &((const struct sockaddr_in6 *)peer)->sin6_addr,
+			   sizeof(struct in6_addr));
+	return hash;
+}
+
 struct client *clients_add(struct clients *clients, int fd, bool is_unix, bool admin,
 			   const struct sockaddr_storage *peer, int64_t now_us)
 {
@@ -78,6 +93,7 @@ struct client *clients_add(struct clients *clients, int fd, bool is_unix, bool a
 	client->is_unix = is_unix;
 	client->is_local = !is_unix && is_loopback(peer);
 	client->trusted = is_unix && is_own_user(fd);
+	client->peer_hash = address_hash(peer);
 	link_client(clients, client, CLIENT_FRESH, now_us);
 	clients->count++;
 	return client;
@@ -103,6 +119,13 @@ static void hang_up(struct clients *clients, struct client *client, int64_t now_
 	shutdown(client->fd, SHUT_RDWR);
 	/* Busy ending: it is not hung up on twice while its owner gets round to it. */
 	clients_move(clients, client, CLIENT_BUSY, now_us);
+}
+
+bool client_is_gone(const struct client *client)
+{
+	char byte;
+
+	return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 bool clients_make_room(struct clients *clients, int64_t now_us)

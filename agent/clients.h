@@ -13,15 +13,20 @@ enum client_state {
 	CLIENT_FRESH, /* accepted, no whole request yet */
 	CLIENT_BUSY,  /* a request is being answered */
 	CLIENT_IDLE,  /* answered, kept alive */
+	CLIENT_HELD,  /* its answer waits for something to happen, however long that takes */
 	CLIENT_STATES,
 };
 
 struct client {
-	int fd;        /* its closing is somebody else's business */
-	bool admin;    /* came over the admin socket */
-	bool is_unix;  /* over any unix socket */
-	bool is_local; /* over the loopback interface */
-	bool trusted;  /* over a unix socket, from our own user or root */
+	int fd;             /* its closing is somebody else's business */
+	bool admin;         /* came over the admin socket */
+	bool is_unix;       /* over any unix socket */
+	bool is_local;      /* over the loopback interface */
+	bool trusted;       /* over a unix socket, from our own user or root */
+	bool wait_over;     /* was held and is not to be held again */
+	int waits_for;      /* while it is held: its owner's */
+	void *connection;   /* its owner's */
+	uint64_t peer_hash; /* over the address without the port: the same asker has the same */
 	enum client_state state;
 	int64_t since_us;
 	struct client *previous, *next;
@@ -49,8 +54,11 @@ void clients_move(struct clients *clients, struct client *client, enum client_st
 		  int64_t now_us);
 
 /* Hangs up on whoever has been silent longest, so that slow or silent clients can fill the table
- * but not keep it. Returns whether there was one. */
+ * but not keep it; the held are let be. Returns whether there was one. */
 bool clients_make_room(struct clients *clients, int64_t now_us);
+
+/* Whether the other end has hung up: only a held client's owner does not see that by itself. */
+bool client_is_gone(const struct client *client);
 
 /* Hangs up on all that have been in the state for `allowed_us`. */
 void clients_expire(struct clients *clients, enum client_state state, int64_t allowed_us,

@@ -1,25 +1,7 @@
 #include <string.h>
 
 #include "agent/config_probe.h"
-
-/* FNV-1a over the typed values. */
-
-static void hash_bytes(uint64_t *hash, const void *bytes, size_t len)
-{
-	const unsigned char *byte = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		*hash = (*hash ^ byte[i]) * UINT64_C(0x100000001b3);
-}
-
-/* NULL and "" differ, and so do "ab","c" and "a","bc". */
-static void hash_text(uint64_t *hash, const char *text)
-{
-	if (text)
-		hash_bytes(hash, text, strlen(text) + 1);
-	else
-		hash_bytes(hash, "\xff", 1);
-}
+#include "agent/hash.h"
 
 static void hash_pairs(uint64_t *hash, const struct pair_list *list)
 {
@@ -84,7 +66,7 @@ static void hash_fields(uint64_t *hash, const struct field *fields, const void *
 uint64_t probe_config_identity(const struct probe_config *probe, const char *target,
 			       bool kubernetes_form)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = HASH_START;
 
 	hash_text(&hash, role_name(probe->role));
 	hash_text(&hash, probe->name);

@@ -2,49 +2,30 @@
 
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include "agent/clients.h"
-#include "agent/listen.h"
-#include "agent/log.h"
-#include "agent/negotiate.h"
-#include "agent/report.h"
+#include "agent/acceptor.h"
+#include "agent/answer.h"
+#include "agent/status_stream.h"
 
 enum {
-	ACCEPTS_PER_TURN = 64,
 	/* Memory for a request's line and headers; a whole 8 KiB would take an eighth more, because
 	 * malloc() adds its own. */
 	CONNECTION_MEMORY = 8 * 1024 - 64,
+	/* The acceptor keeps the configured limit; libmicrohttpd's own only must not be lower. */
+	CONNECTIONS_MAX = 65536 + 64,
 	EXCLUDED_MAX = 64,
-	SWEEP_US = 250 * 1000,
-	/* So long nothing is accepted when there is neither room nor anybody to hang up on. */
-	REST_US = 5 * 1000,
-	/* Of the descriptors that the process may have, connections get this part: the rest is for
-	 * probes. */
-	DESCRIPTORS_PER_CONNECTION = 4,
-	CONNECTIONS_MIN = 8,
+	/* Of the connections that may be, held ones get this part: the rest is for askers. */
+	CONNECTIONS_PER_HELD = 4,
 	/* /status with more probes than this is sent in parts, made as the asker takes them. */
 	STATUS_WHOLE_MAX = 100,
-	STATUS_PART_CEILING = 64 * 1024,
-	TABLE_CEILING = 4 * 1024 * 1024,
-};
-
-struct listener {
-	struct server *server;
-	struct listen_socket socket;
-	struct loop_io io;
-	bool admin;
+	STATUS_PART_MAX = 64 * 1024,
 };
 
 /* An answer that is the same for everybody until the verdict changes. */
-struct ready_answer {
+struct kept_answer {
 	struct MHD_Response *response;
 	unsigned status;
 };
@@ -52,17 +33,16 @@ struct ready_answer {
 struct server {
 	struct loop *loop;
 	struct engine *engine;
+	struct answer_source source;
+	struct engine_observer observer;
+	struct acceptor *acceptor;
+	struct clients *clients;
+	struct client *arriving; /* between accept() and libmicrohttpd's notification */
+	size_t held;
 	struct MHD_Daemon *daemon;
 	struct loop_io daemon_io;
 	struct loop_timer daemon_timer;
-	struct loop_timer sweep;
-	struct loop_timer rest; /* set while the listeners are not watched */
-	size_t connections_max; /* whatever the configuration says */
-	struct listener listeners[LISTEN_SOCKETS_MAX];
-	size_t listener_count;
-	struct clients clients;
-	struct client *arriving; /* between accept() and libmicrohttpd's notification */
-	struct ready_answer answers[ENDPOINT_COUNT];
+	struct kept_answer answers[ENDPOINT_COUNT];
 	uint64_t answers_generation;
 };
 
@@ -71,183 +51,42 @@ const char *server_library_version(void)
 	return MHD_get_version();
 }
 
-/* ---- connections ---- */
+/* ---- responses ---- */
 
-static void on_connection(void *owner, struct MHD_Connection *connection, void **context,
-			  enum MHD_ConnectionNotificationCode code)
+static struct MHD_Response *with_headers(struct MHD_Response *response, const struct answer *answer)
 {
-	struct server *server = owner;
-
-	(void)connection;
-	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		*context = server->arriving;
-		server->arriving = NULL;
-		return;
-	}
-	if (*context)
-		clients_remove(&server->clients, *context);
-	*context = NULL;
-}
-
-static struct client *client_of(struct MHD_Connection *connection)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-	return info ? info->socket_context : NULL;
-}
-
-static void adopt(struct listener *listener, int fd, const struct sockaddr_storage *peer,
-		  socklen_t len)
-{
-	struct server *server = listener->server;
-
-	server->arriving = clients_add(&server->clients, fd, listener->socket.is_unix,
-				       listener->admin, peer, loop_now_us(server->loop));
-	if (!server->arriving) {
-		close(fd);
-		return;
-	}
-	/* On failure libmicrohttpd has closed the descriptor, perhaps before it took the client. */
-	if (MHD_add_connection(server->daemon, fd, (const struct sockaddr *)peer, len) != MHD_YES &&
-	    server->arriving)
-		clients_remove(&server->clients, server->arriving);
-	server->arriving = NULL;
-}
-
-static void serve_pending(struct server *server);
-
-static size_t connections_allowed(const struct server *server)
-{
-	size_t wanted = (size_t)engine_config(server->engine)->settings.connection_limit;
-
-	return wanted < server->connections_max ? wanted : server->connections_max;
-}
-
-static size_t descriptors_for_connections(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-		return SIZE_MAX;
-	if (limit.rlim_cur / DESCRIPTORS_PER_CONNECTION < CONNECTIONS_MIN)
-		return CONNECTIONS_MIN;
-	return limit.rlim_cur / DESCRIPTORS_PER_CONNECTION;
-}
-
-static int watch_listeners(struct server *server)
-{
-	for (size_t i = 0; i < server->listener_count; i++) {
-		struct listener *listener = &server->listeners[i];
-
-		if (loop_io_set(server->loop, &listener->io, listener->socket.fd, LOOP_READ) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* Connections that wait would wake us over and over while they cannot be accepted. */
-static void rest_listeners(struct server *server)
-{
-	if (loop_timer_set(server->loop, &server->rest, loop_now_us(server->loop) + REST_US) < 0)
-		return;
-	for (size_t i = 0; i < server->listener_count; i++)
-		loop_io_clear(server->loop, &server->listeners[i].io);
-}
-
-static void on_rest_over(struct loop_timer *timer)
-{
-	struct server *server = timer->owner;
-
-	if (watch_listeners(server) < 0)
-		rest_listeners(server);
-}
-
-static bool lacks_resources(int reason)
-{
-	return reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS;
-}
-
-static void on_accept(struct loop_io *io, unsigned events)
-{
-	struct listener *listener = io->owner;
-	struct server *server = listener->server;
-	size_t limit = connections_allowed(server);
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		struct sockaddr_storage peer = {0};
-		socklen_t len = sizeof(peer);
-		int fd, on = 1;
-
-		if (server->clients.count >= limit &&
-		    !clients_make_room(&server->clients, loop_now_us(server->loop))) {
-			rest_listeners(server);
-			break;
-		}
-		fd = accept4(listener->socket.fd, (struct sockaddr *)&peer, &len,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0) {
-			/* Who is hung up on gives the descriptor back in serve_pending(). */
-			if (lacks_resources(errno) &&
-			    !clients_make_room(&server->clients, loop_now_us(server->loop)))
-				rest_listeners(server);
-			break;
-		}
-		if (!listener->socket.is_unix)
-			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		adopt(listener, fd, &peer, len);
-	}
-	serve_pending(server);
-}
-
-static void on_sweep(struct loop_timer *timer)
-{
-	struct server *server = timer->owner;
-	const struct settings *settings = &engine_config(server->engine)->settings;
-	int64_t now_us = loop_now_us(server->loop);
-
-	clients_expire(&server->clients, CLIENT_FRESH, settings->request_timeout_us, now_us);
-	clients_expire(&server->clients, CLIENT_BUSY, settings->request_timeout_us * 2, now_us);
-	clients_expire(&server->clients, CLIENT_IDLE, settings->idle_timeout_us, now_us);
-	serve_pending(server);
-	loop_timer_set(server->loop, timer, loop_now_us(server->loop) + SWEEP_US);
-}
-
-/* ---- answers ---- */
-
-static bool may_see_details(const struct server *server, const struct client *client)
-{
-	int details = engine_config(server->engine)->settings.details;
-
-	if (client->is_unix)
-		return client->trusted;
-	return details == DETAILS_ALWAYS || (details == DETAILS_LOCAL && client->is_local);
-}
-
-static void add_headers(struct MHD_Response *response, const char *content_type)
-{
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	if (!response)
+		return NULL;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+				format_content_type(answer->format));
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (answer->allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+	if (answer->close) {
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+		MHD_add_response_header(response, "x-envoy-immediate-health-check-fail", "true");
+	}
+	if (answer->degraded)
+		MHD_add_response_header(response, "x-envoy-degraded", "true");
+	return response;
 }
 
 /* A response that takes the buffer's memory; NULL when out of memory, the buffer is gone then too.
  */
-static struct MHD_Response *response_from(struct buffer *buffer, const char *content_type)
+static struct MHD_Response *response_from(struct answer *answer)
 {
+	struct buffer *body = &answer->body;
 	struct MHD_Response *response;
 
-	if (!buffer->data)
+	if (!body->data)
 		return NULL;
-	response =
-		MHD_create_response_from_buffer(buffer->len, buffer->data, MHD_RESPMEM_MUST_FREE);
+	response = MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
-		buffer_free(buffer);
+		buffer_free(body);
 		return NULL;
 	}
-	buffer_init(buffer, buffer->ceiling);
-	add_headers(response, content_type);
-	return response;
+	buffer_init(body, body->ceiling);
+	return with_headers(response, answer);
 }
 
 static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned status,
@@ -262,22 +101,12 @@ static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned
 	return result;
 }
 
-static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status,
-				 const char *text)
+static enum MHD_Result send_text(struct MHD_Connection *connection, const struct answer *answer)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer_static(strlen(text), text);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer_static(strlen(answer->text), answer->text);
 
-	if (!response)
-		return MHD_NO;
-	add_headers(response, format_content_type(FORMAT_TEXT));
-	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD, OPTIONS");
-	return send_response(connection, status, response);
-}
-
-static unsigned status_of(struct verdict verdict)
-{
-	return verdict.ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+	return send_response(connection, answer->status, with_headers(response, answer));
 }
 
 static void forget_answers(struct server *server)
@@ -294,358 +123,239 @@ static void forget_answers(struct server *server)
 static enum MHD_Result send_bare(struct server *server, struct MHD_Connection *connection,
 				 enum endpoint endpoint)
 {
-	struct ready_answer *answer = &server->answers[endpoint];
+	struct kept_answer *kept = &server->answers[endpoint];
 
 	if (server->answers_generation != engine_generation(server->engine)) {
 		forget_answers(server);
 		server->answers_generation = engine_generation(server->engine);
 	}
-	if (!answer->response) {
-		struct verdict verdict = engine_verdict(server->engine, endpoint);
-		struct buffer text;
+	if (!kept->response) {
+		struct answer answer;
 
-		buffer_init(&text, 256);
-		buffer_text(&text, verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
-		buffer_text(&text, "\n");
-		answer->response = response_from(&text, format_content_type(FORMAT_TEXT));
-		answer->status = status_of(verdict);
-		if (answer->response)
-			MHD_add_response_header(answer->response, MHD_HTTP_HEADER_ALLOW,
-						"GET, HEAD, OPTIONS");
+		answer_bare(server->engine, endpoint, false, &answer);
+		kept->status = answer.status;
+		kept->response = response_from(&answer);
 	}
-	if (!answer->response)
+	if (!kept->response)
 		return MHD_NO;
-	return MHD_queue_response(connection, answer->status, answer->response);
+	return MHD_queue_response(connection, kept->status, kept->response);
 }
 
-/* ---- routes ---- */
+/* ---- /status ---- */
 
-struct excluded {
-	char *names[EXCLUDED_MAX];
-	size_t count;
-	bool too_many;
-};
-
-static enum MHD_Result collect_excluded(void *context, enum MHD_ValueKind kind, const char *key,
-					const char *value)
-{
-	struct excluded *excluded = context;
-
-	(void)kind;
-	if (strcmp(key, "exclude") != 0 || !value)
-		return MHD_YES;
-	if (excluded->count == EXCLUDED_MAX)
-		excluded->too_many = true;
-	else
-		excluded->names[excluded->count++] = (char *)(uintptr_t)value;
-	return MHD_YES;
-}
-
-static bool has_argument(struct MHD_Connection *connection, const char *name)
-{
-	return MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, name, strlen(name),
-					     NULL, NULL) == MHD_YES;
-}
-
-static enum format wanted_format(struct MHD_Connection *connection)
-{
-	return negotiate_format(
-		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
-}
-
-static enum MHD_Result send_endpoint(struct server *server, const struct client *client,
-				     struct MHD_Connection *connection, enum endpoint endpoint)
-{
-	struct report_request request = {.endpoint = endpoint};
-	enum format format = wanted_format(connection);
-	struct excluded excluded = {.count = 0};
-	struct verdict verdict;
-	struct buffer buffer;
-
-	if (format == FORMAT_TEXT &&
-	    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) == 0)
-		return send_bare(server, connection, endpoint);
-	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, collect_excluded, &excluded);
-	if (excluded.too_many)
-		return send_text(connection, MHD_HTTP_BAD_REQUEST, "too many exclude arguments\n");
-	request.excluded = excluded.names;
-	request.excluded_count = excluded.count;
-	request.details = may_see_details(server, client);
-	verdict = engine_verdict_without(server->engine, endpoint, excluded.names, excluded.count);
-	if (format == FORMAT_TEXT && !has_argument(connection, "verbose") && excluded.count == 0)
-		return send_bare(server, connection, endpoint);
-	buffer_init(&buffer, REPORT_ANSWER_MAX * 2);
-	if (format == FORMAT_JSON)
-		report_json(server->engine, &request, &buffer);
-	else if (format == FORMAT_HEALTH_JSON)
-		report_health_json(server->engine, &request, &buffer);
-	else if (has_argument(connection, "verbose"))
-		report_verbose(server->engine, &request, &buffer);
-	else
-		buffer_format(&buffer, "%s\n",
-			      verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
-	return send_response(connection, status_of(verdict),
-			     response_from(&buffer, format_content_type(format)));
-}
-
-static enum MHD_Result send_probe(struct server *server, const struct client *client,
-				  struct MHD_Connection *connection,
-				  const struct engine_probe *probe)
-{
-	bool details = may_see_details(server, client);
-	unsigned status = engine_probe_ok(probe) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-	struct json_writer json;
-	struct buffer buffer;
-
-	buffer_init(&buffer, STATUS_PART_CEILING);
-	if (wanted_format(connection) == FORMAT_TEXT) {
-		report_probe_line(probe, details, &buffer);
-		return send_response(connection, status,
-				     response_from(&buffer, format_content_type(FORMAT_TEXT)));
-	}
-	json_begin(&json, &buffer);
-	report_probe(&json, probe, details);
-	buffer_text(&buffer, "\n");
-	return send_response(connection, status,
-			     response_from(&buffer, format_content_type(FORMAT_JSON)));
-}
-
-/* /status in the making: which part comes next, and what of the present part is still to be sent.
- */
-struct status_stream {
+/* A long one on its way. */
+struct status_sending {
 	struct server *server;
 	struct client *client;
-	struct json_writer json;
-	struct buffer part;
-	size_t sent, next_probe;
-	uint64_t generation;
-	bool details, begun, ended;
+	struct status_stream *stream;
 };
-
-static void status_next_part(struct status_stream *stream)
-{
-	const struct engine *engine = stream->server->engine;
-
-	if (!stream->begun) {
-		report_status_begin(&stream->json, engine);
-		stream->begun = true;
-	} else if (stream->next_probe < engine_probe_count(engine)) {
-		report_probe(&stream->json, engine_probe_at(engine, stream->next_probe++),
-			     stream->details);
-	} else if (!stream->ended) {
-		report_status_end(&stream->json);
-		stream->ended = true;
-	}
-}
 
 static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
-	struct status_stream *stream = owner;
-	struct server *server = stream->server;
-	size_t filled = 0;
+	struct status_sending *sending = owner;
+	ssize_t len = status_stream_read(sending->stream, bytes, max);
 
 	(void)position;
-	if (stream->generation != engine_configuration_generation(server->engine))
-		return MHD_CONTENT_READER_END_WITH_ERROR; /* a reload: what was sent is void */
 	/* More is asked for when what went before is sent: the reader takes it, so it may stay. */
-	clients_move(&server->clients, stream->client, CLIENT_BUSY, loop_now_us(server->loop));
-	while (filled < max) {
-		size_t len = stream->part.len - stream->sent;
-
-		if (len == 0) {
-			buffer_clear(&stream->part);
-			stream->sent = 0;
-			status_next_part(stream);
-			if (stream->part.len == 0)
-				break;
-			continue;
-		}
-		if (len > max - filled)
-			len = max - filled;
-		memcpy(bytes + filled, stream->part.data + stream->sent, len);
-		stream->sent += len;
-		filled += len;
-	}
-	return filled > 0 ? (ssize_t)filled : MHD_CONTENT_READER_END_OF_STREAM;
+	clients_move(sending->server->clients, sending->client, CLIENT_BUSY,
+		     loop_now_us(sending->server->loop));
+	if (len < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	return len > 0 ? len : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
 static void status_free(void *owner)
 {
-	struct status_stream *stream = owner;
+	struct status_sending *sending = owner;
 
-	buffer_free(&stream->part);
-	free(stream);
+	status_stream_destroy(sending->stream);
+	free(sending);
 }
 
-static struct MHD_Response *status_whole(struct server *server, bool details)
+static struct MHD_Response *status_whole(struct status_stream *stream)
 {
-	struct json_writer json;
-	struct buffer buffer;
+	struct answer answer = {.format = FORMAT_JSON};
 
-	buffer_init(&buffer, (size_t)STATUS_PART_CEILING * (STATUS_WHOLE_MAX + 1));
-	json_begin(&json, &buffer);
-	report_status_begin(&json, server->engine);
-	for (size_t i = 0; i < engine_probe_count(server->engine); i++)
-		report_probe(&json, engine_probe_at(server->engine, i), details);
-	report_status_end(&json);
-	return response_from(&buffer, format_content_type(FORMAT_JSON));
+	buffer_init(&answer.body, (size_t)STATUS_PART_MAX * (STATUS_WHOLE_MAX + 1));
+	status_stream_read_all(stream, &answer.body);
+	status_stream_destroy(stream);
+	return response_from(&answer);
 }
 
 static struct MHD_Response *status_in_parts(struct server *server, struct client *client,
-					    bool details)
+					    struct status_stream *stream)
 {
-	struct status_stream *stream = calloc(1, sizeof(*stream));
+	struct answer answer = {.format = FORMAT_JSON};
+	struct status_sending *sending = malloc(sizeof(*sending));
 	struct MHD_Response *response;
 
-	if (!stream)
-		return NULL;
-	stream->server = server;
-	stream->client = client;
-	stream->details = details;
-	stream->generation = engine_configuration_generation(server->engine);
-	buffer_init(&stream->part, STATUS_PART_CEILING);
-	json_begin(&stream->json, &stream->part);
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STATUS_PART_CEILING,
-						     status_read, stream, status_free);
-	if (!response) {
-		status_free(stream);
+	if (!sending) {
+		status_stream_destroy(stream);
 		return NULL;
 	}
-	add_headers(response, format_content_type(FORMAT_JSON));
-	return response;
+	*sending = (struct status_sending){.server = server, .client = client, .stream = stream};
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STATUS_PART_MAX, status_read,
+						     sending, status_free);
+	if (!response)
+		status_free(sending);
+	return with_headers(response, &answer);
 }
 
 static enum MHD_Result send_status(struct server *server, struct client *client,
-				   struct MHD_Connection *connection)
+				   struct MHD_Connection *connection, bool details)
 {
-	bool details = may_see_details(server, client);
-	bool whole = engine_probe_count(server->engine) <= STATUS_WHOLE_MAX;
+	struct status_stream *stream = status_stream_create(server->engine, details);
 
+	if (!stream)
+		return MHD_NO;
 	return send_response(connection, MHD_HTTP_OK,
-			     whole ? status_whole(server, details)
-				   : status_in_parts(server, client, details));
+			     engine_probe_count(server->engine) <= STATUS_WHOLE_MAX
+				     ? status_whole(stream)
+				     : status_in_parts(server, client, stream));
 }
 
-/* What `readyd status` shows. */
-static enum MHD_Result send_table(struct server *server, const struct client *client,
-				  struct MHD_Connection *connection)
+/* ---- held answers ---- */
+
+static bool may_hold(const struct server *server)
 {
-	struct buffer buffer;
+	size_t limit = acceptor_connection_limit(server->acceptor);
 
-	buffer_init(&buffer, TABLE_CEILING);
-	report_table(server->engine, may_see_details(server, client),
-		     has_argument(connection, "colour"), &buffer);
-	return send_response(connection, MHD_HTTP_OK,
-			     response_from(&buffer, format_content_type(FORMAT_TEXT)));
+	return server->held < limit / CONNECTIONS_PER_HELD;
 }
 
-/* What `readyd check` asks for: one line, or JSON by Accept. */
-static enum MHD_Result send_check(struct server *server, const struct client *client,
-				  struct MHD_Connection *connection, const char *what)
+static enum MHD_Result hold(struct server *server, struct client *client,
+			    struct MHD_Connection *connection, enum answer_wait wait)
 {
-	static const enum role order[] = {ROLE_READINESS, ROLE_LIVENESS, ROLE_STARTUP};
-	bool details = may_see_details(server, client);
-	struct buffer buffer;
-
-	for (int i = 0; i < ENDPOINT_COUNT; i++) {
-		static const char *const names[] = {[ENDPOINT_LIVENESS] = "liveness",
-						    [ENDPOINT_READINESS] = "readiness",
-						    [ENDPOINT_STARTUP] = "startup"};
-
-		if (strcmp(what, names[i]) != 0)
-			continue;
-		if (wanted_format(connection) != FORMAT_TEXT)
-			return send_endpoint(server, client, connection, (enum endpoint)i);
-		buffer_init(&buffer, REPORT_ANSWER_MAX);
-		report_line(server->engine, (enum endpoint)i, what, details, &buffer);
-		return send_response(connection,
-				     status_of(engine_verdict(server->engine, (enum endpoint)i)),
-				     response_from(&buffer, format_content_type(FORMAT_TEXT)));
-	}
-	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		const struct engine_probe *probe = engine_find(server->engine, order[i], what);
-
-		if (probe)
-			return send_probe(server, client, connection, probe);
-	}
-	return send_text(connection, MHD_HTTP_NOT_FOUND, "there is no such probe\n");
+	client->waits_for = (int)wait;
+	client->connection = connection;
+	clients_move(server->clients, client, CLIENT_HELD, loop_now_us(server->loop));
+	server->held++;
+	MHD_suspend_connection(connection);
+	return MHD_YES;
 }
 
-struct route {
-	const char *path;
-	enum endpoint endpoint;
-	enum role role; /* of the probes under PATH/NAME */
+static void release(struct server *server, struct client *client)
+{
+	server->held--;
+	client->wait_over = true;
+	clients_move(server->clients, client, CLIENT_BUSY, loop_now_us(server->loop));
+	MHD_resume_connection(client->connection);
+}
+
+/* Lets those go on whose answer is due, or who have hung up. */
+static void release_due(struct server *server)
+{
+	int64_t now_us = loop_now_us(server->loop);
+	struct client *next;
+
+	for (struct client *client = server->clients->lists[CLIENT_HELD].oldest; client;
+	     client = next) {
+		next = client->next;
+		if (server->source.stopping || client_is_gone(client) ||
+		    answer_is_due(&server->source, (enum answer_wait)client->waits_for, now_us))
+			release(server, client);
+	}
+}
+
+/* ---- requests ---- */
+
+static struct client *client_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+static bool may_see_details(const struct server *server, const struct client *client)
+{
+	int details = engine_config(server->engine)->settings.details;
+
+	if (client->is_unix)
+		return client->trusted;
+	return details == DETAILS_ALWAYS || (details == DETAILS_LOCAL && client->is_local);
+}
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+struct arguments {
+	struct question *question;
+	char *excluded[EXCLUDED_MAX];
 };
 
-static const struct route routes[] = {
-	{"/ready", ENDPOINT_READINESS, ROLE_READINESS},
-	{"/healthz", ENDPOINT_LIVENESS, ROLE_LIVENESS},
-	{"/readyz", ENDPOINT_READINESS, ROLE_READINESS},
-	{"/livez", ENDPOINT_LIVENESS, ROLE_LIVENESS},
-	{"/startup", ENDPOINT_STARTUP, ROLE_STARTUP},
-	{"/startupz", ENDPOINT_STARTUP, ROLE_STARTUP},
-};
-
-/* The path of a target in absolute form ("http://host/path", RFC 9112 section 3.2.2), and "/" for
- * "*", which means the server as a whole. */
-static const char *path_of(const char *target)
+static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const char *key,
+				     const char *value)
 {
-	const char *authority = NULL;
-	const char *path;
+	struct arguments *arguments = owner;
+	struct question *question = arguments->question;
 
-	if (strcmp(target, "*") == 0)
-		return "/";
-	if (strncasecmp(target, "http://", 7) == 0)
-		authority = target + 7;
-	else if (strncasecmp(target, "https://", 8) == 0)
-		authority = target + 8;
-	if (!authority)
-		return target;
-	path = strchr(authority, '/');
-	return path ? path : "/";
+	(void)kind;
+	if (strcmp(key, "verbose") == 0)
+		question->verbose = true;
+	else if (strcmp(key, "colour") == 0)
+		question->colour = true;
+	else if (strcmp(key, "wait") == 0)
+		question->wait = true;
+	else if (strcmp(key, "exclude") != 0 || !value)
+		return MHD_YES;
+	else if (question->excluded_count == EXCLUDED_MAX)
+		question->too_many_excluded = true;
+	else
+		arguments->excluded[question->excluded_count++] = (char *)(uintptr_t)value;
+	return MHD_YES;
 }
 
-static enum MHD_Result route(struct server *server, struct client *client,
-			     struct MHD_Connection *connection, const char *path)
+static enum MHD_Result reply(struct server *server, struct client *client,
+			     struct MHD_Connection *connection, const char *method,
+			     const char *target)
 {
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		size_t len = strlen(routes[i].path);
-		const struct engine_probe *probe;
+	struct question question = {
+		.method = method,
+		.target = target,
+		.user_agent = header(connection, MHD_HTTP_HEADER_USER_AGENT),
+		.peer_hash = client->peer_hash,
+		.now_us = loop_now_us(server->loop),
+		.format = negotiate_format(header(connection, MHD_HTTP_HEADER_ACCEPT)),
+		.admin = client->admin,
+		.trusted = client->trusted,
+		.details = may_see_details(server, client),
+	};
+	struct arguments arguments = {.question = &question};
+	struct answer answer;
 
-		if (strncmp(path, routes[i].path, len) != 0)
-			continue;
-		if (path[len] == '\0' || strcmp(path + len, "/") == 0)
-			return send_endpoint(server, client, connection, routes[i].endpoint);
-		if (path[len] != '/')
-			continue;
-		probe = engine_find(server->engine, routes[i].role, path + len + 1);
-		if (probe)
-			return send_probe(server, client, connection, probe);
-		return send_text(connection, MHD_HTTP_NOT_FOUND, "there is no such probe\n");
+	question.excluded = arguments.excluded;
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_argument, &arguments);
+	question.wait = question.wait && !client->wait_over && may_hold(server);
+	answer_question(&server->source, &question, &answer);
+	switch (answer.kind) {
+	case ANSWER_BARE:
+		return send_bare(server, connection, answer.endpoint);
+	case ANSWER_TEXT:
+		return send_text(connection, &answer);
+	case ANSWER_BODY:
+		return send_response(connection, answer.status, response_from(&answer));
+	case ANSWER_STATUS:
+		return send_status(server, client, connection, question.details);
+	case ANSWER_HELD:
+		return hold(server, client, connection, answer.wait);
 	}
-	if (strcmp(path, "/status") == 0)
-		return send_status(server, client, connection);
-	/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
-	if (strcmp(path, "/") == 0)
-		return send_endpoint(server, client, connection, ENDPOINT_READINESS);
-	if (client->admin && strcmp(path, "/table") == 0)
-		return send_table(server, client, connection);
-	if (client->admin && strncmp(path, "/check/", 7) == 0)
-		return send_check(server, client, connection, path + 7);
-	return send_text(connection, MHD_HTTP_NOT_FOUND,
-			 "not found; try /healthz, /ready, /startup or /status\n");
+	return MHD_NO;
 }
 
-static bool is_readable_method(const char *method)
+static bool reads_to_its_end(const struct client *client, const char *method)
 {
 	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 	       strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
-	       strcmp(method, MHD_HTTP_METHOD_OPTIONS) == 0;
+	       strcmp(method, MHD_HTTP_METHOD_OPTIONS) == 0 ||
+	       (client->admin && strcmp(method, MHD_HTTP_METHOD_POST) == 0);
 }
 
-static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *path,
-				  const char *method, const char *version, const char *upload,
-				  size_t *upload_len, void **context)
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection,
+				  const char *target, const char *method, const char *version,
+				  const char *upload, size_t *upload_len, void **context)
 {
 	struct server *server = owner;
 	struct client *client = client_of(connection);
@@ -656,18 +366,17 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
 		return MHD_NO;
 	if (!*context) {
 		*context = client;
-		clients_move(&server->clients, client, CLIENT_BUSY, loop_now_us(server->loop));
-		if (!is_readable_method(method))
-			return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-					 "only GET, HEAD and OPTIONS are served here\n");
-		/* Answering at the first call would make libmicrohttpd close the connection. */
-		return MHD_YES;
-	}
-	if (*upload_len > 0) {
+		client->wait_over = false;
+		clients_move(server->clients, client, CLIENT_BUSY, loop_now_us(server->loop));
+		/* Answering at the first call makes libmicrohttpd close the connection: right for
+		 * methods that bring a body which nobody wants. */
+		if (reads_to_its_end(client, method))
+			return MHD_YES;
+	} else if (*upload_len > 0) {
 		*upload_len = 0; /* a body means nothing here; requestTimeoutSeconds bounds it */
 		return MHD_YES;
 	}
-	return route(server, client, connection, path_of(path));
+	return reply(server, client, connection, method, target);
 }
 
 /* A later request of a kept-alive connection has begun: from here on it has no more time than the
@@ -679,7 +388,7 @@ static void *on_request_line(void *owner, const char *target, struct MHD_Connect
 
 	(void)target;
 	if (client && client->state == CLIENT_IDLE)
-		clients_move(&server->clients, client, CLIENT_FRESH, loop_now_us(server->loop));
+		clients_move(server->clients, client, CLIENT_FRESH, loop_now_us(server->loop));
 	return NULL;
 }
 
@@ -690,14 +399,53 @@ static void on_completed(void *owner, struct MHD_Connection *connection, void **
 
 	(void)connection;
 	if (*context && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		clients_move(&server->clients, *context, CLIENT_IDLE, loop_now_us(server->loop));
+		clients_move(server->clients, *context, CLIENT_IDLE, loop_now_us(server->loop));
 	*context = NULL;
+}
+
+/* ---- connections ---- */
+
+static void on_connection(void *owner, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct server *server = owner;
+
+	(void)connection;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = server->arriving;
+		server->arriving = NULL;
+		return;
+	}
+	if (*context)
+		clients_remove(server->clients, *context);
+	*context = NULL;
+}
+
+static bool take_connection(void *owner, struct client *client, const struct sockaddr *peer,
+			    socklen_t len)
+{
+	struct server *server = owner;
+	bool taken;
+
+	server->arriving = client;
+	/* On failure libmicrohttpd has closed the descriptor, perhaps before it took the client. */
+	taken = MHD_add_connection(server->daemon, client->fd, peer, len) == MHD_YES ||
+		!server->arriving;
+	server->arriving = NULL;
+	return taken;
+}
+
+static const struct settings *present_settings(void *owner)
+{
+	const struct server *server = owner;
+
+	return &engine_config(server->engine)->settings;
 }
 
 /* ---- libmicrohttpd on our loop ---- */
 
 /* Lets libmicrohttpd do what is due, and asks when it wants to be called again at the latest. */
-static void serve_pending(struct server *server)
+static void proceed(struct server *server)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
@@ -709,15 +457,29 @@ static void serve_pending(struct server *server)
 		loop_timer_clear(server->loop, &server->daemon_timer);
 }
 
+static void on_acceptor(void *owner)
+{
+	struct server *server = owner;
+
+	release_due(server);
+	proceed(server);
+}
+
+/* libmicrohttpd sees by itself that connections go on again. */
+static void on_engine_change(struct engine_observer *observer)
+{
+	release_due(observer->owner);
+}
+
 static void on_daemon_io(struct loop_io *io, unsigned events)
 {
 	(void)events;
-	serve_pending(io->owner);
+	proceed(io->owner);
 }
 
 static void on_daemon_timer(struct loop_timer *timer)
 {
-	serve_pending(timer->owner);
+	proceed(timer->owner);
 }
 
 static void log_to_us(void *owner, const char *format, va_list arguments)
@@ -734,15 +496,13 @@ static int start_daemon(struct server *server, struct error *error)
 
 	server->daemon =
 		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
-					 MHD_USE_NO_THREAD_SAFETY,
+					 MHD_USE_NO_THREAD_SAFETY | MHD_ALLOW_SUSPEND_RESUME,
 				 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
 				 log_to_us, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
 				 server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
 				 MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server,
 				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-				 /* clients_make_room() keeps the configured limit; this one only
-				    must not be lower. */
-				 MHD_OPTION_CONNECTION_LIMIT, 65536U + ACCEPTS_PER_TURN,
+				 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 				 MHD_OPTION_CONNECTION_TIMEOUT, 0U,
 				 MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (!server->daemon)
@@ -759,66 +519,22 @@ static int start_daemon(struct server *server, struct error *error)
 	return 0;
 }
 
-static int open_listeners(struct server *server, const char *notation, bool admin,
-			  struct error *error)
+static int open_listeners(struct server *server, struct error *error)
 {
-	struct listen_socket sockets[LISTEN_SOCKETS_MAX];
-	struct error note;
-	size_t count = 0;
-
-	if (listen_open(notation, admin, sockets, &count, &note, error) < 0)
-		return -1;
-	if (note.text[0] != '\0') {
-		struct log_field fields[] = {log_text("message", note.text), {0}};
-
-		log_event(LOG_WARNING, "listen", fields);
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct listener *listener = &server->listeners[server->listener_count];
-
-		if (server->listener_count == LISTEN_SOCKETS_MAX) {
-			for (size_t rest = i; rest < count; rest++)
-				listen_close(&sockets[rest]);
-			return error_set(error, "more than %d addresses to listen on",
-					 LISTEN_SOCKETS_MAX);
-		}
-		*listener = (struct listener){
-			.server = server,
-			.socket = sockets[i],
-			.admin = admin,
-			.io = {.on_ready = on_accept, .owner = listener},
-		};
-		server->listener_count++;
-		if (loop_io_set(server->loop, &listener->io, listener->socket.fd, LOOP_READ) < 0)
-			return error_set(error, "cannot watch a listener: %s", strerror(errno));
-		struct log_field fields[] = {
-			log_text("address", listener->socket.address),
-			log_text("side", admin ? "admin" : "public"),
-			{0},
-		};
-		log_event(LOG_INFO, "listen", fields);
-	}
-	return 0;
-}
-
-static int open_all_listeners(struct server *server, struct error *error)
-{
-	const struct settings *settings = &engine_config(server->engine)->settings;
+	const struct settings *settings = present_settings(server);
 
 	for (size_t i = 0; i < settings->listen.count; i++) {
 		const char *notation = settings->listen.items[i];
 
-		if (strcmp(notation, "none") == 0)
-			continue;
-		if (open_listeners(server, notation, false, error) < 0)
+		if (strcmp(notation, "none") != 0 &&
+		    acceptor_listen(server->acceptor, notation, false, error) < 0)
 			return -1;
 	}
 	if (settings->socket && strcmp(settings->socket, "none") != 0) {
 		char notation[160];
 
 		snprintf(notation, sizeof(notation), "unix:%s", settings->socket);
-		if (open_listeners(server, notation, true, error) < 0)
-			return -1;
+		return acceptor_listen(server->acceptor, notation, true, error);
 	}
 	return 0;
 }
@@ -826,6 +542,11 @@ static int open_all_listeners(struct server *server, struct error *error)
 struct server *server_create(struct loop *loop, struct engine *engine, struct error *error)
 {
 	struct server *server = calloc(1, sizeof(*server));
+	const struct acceptor_owner owner = {.take = take_connection,
+					     .proceed = on_acceptor,
+					     .settings = present_settings,
+					     .owner = server,
+					     .side = "public"};
 
 	if (!server) {
 		error_set(error, "out of memory");
@@ -833,33 +554,46 @@ struct server *server_create(struct loop *loop, struct engine *engine, struct er
 	}
 	server->loop = loop;
 	server->engine = engine;
-	server->sweep.on_expire = on_sweep;
-	server->sweep.owner = server;
-	server->rest.on_expire = on_rest_over;
-	server->rest.owner = server;
-	server->connections_max = descriptors_for_connections();
-	if (start_daemon(server, error) < 0 || open_all_listeners(server, error) < 0 ||
-	    loop_timer_set(loop, &server->sweep, loop_now_us(loop) + SWEEP_US) < 0) {
+	server->source.engine = engine;
+	server->observer.on_change = on_engine_change;
+	server->observer.owner = server;
+	engine_observe(engine, &server->observer);
+	server->acceptor = acceptor_create(loop, &owner);
+	if (!server->acceptor)
+		error_set(error, "out of memory");
+	else
+		server->clients = acceptor_clients(server->acceptor);
+	if (!server->acceptor || start_daemon(server, error) < 0 ||
+	    open_listeners(server, error) < 0) {
 		server_destroy(server);
 		return NULL;
 	}
 	return server;
 }
 
+void server_set_stop(struct server *server, void (*stop)(void *owner), void *owner)
+{
+	server->source.stop = stop;
+	server->source.stop_owner = owner;
+}
+
 void server_destroy(struct server *server)
 {
 	if (!server)
 		return;
-	loop_timer_clear(server->loop, &server->sweep);
-	loop_timer_clear(server->loop, &server->rest);
+	engine_unobserve(server->engine, &server->observer);
+	if (server->acceptor)
+		acceptor_stop(server->acceptor);
+	if (server->daemon) {
+		/* libmicrohttpd takes no end while connections are suspended. */
+		server->source.stopping = true;
+		release_due(server);
+		MHD_run(server->daemon);
+		MHD_stop_daemon(server->daemon);
+	}
 	loop_timer_clear(server->loop, &server->daemon_timer);
 	loop_io_clear(server->loop, &server->daemon_io);
-	for (size_t i = 0; i < server->listener_count; i++) {
-		loop_io_clear(server->loop, &server->listeners[i].io);
-		listen_close(&server->listeners[i].socket);
-	}
-	if (server->daemon)
-		MHD_stop_daemon(server->daemon);
+	acceptor_destroy(server->acceptor);
 	forget_answers(server);
 	free(server);
 }

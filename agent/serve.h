@@ -1,5 +1,4 @@
-/* The HTTP side: listeners, connections and answers, by libmicrohttpd, whose header only serve.c
- * includes. Reads the engine, changes nothing in it. */
+/* The HTTP side: connections and answers, by libmicrohttpd, whose header only serve.c includes. */
 #ifndef READYD_AGENT_SERVE_H
 #define READYD_AGENT_SERVE_H
 
@@ -10,11 +9,14 @@
 struct server;
 
 /* Opens the listeners of the configuration and begins to answer. NULL with a sentence. The engine
- * must outlive the server. Limits and details are read
- * from the engine's configuration as they are needed, so a reload of the engine suffices. */
+ * must outlive the server. Limits and details are read from the engine's configuration as they are
+ * needed, so a reload of the engine suffices. */
 struct server *server_create(struct loop *loop, struct engine *engine, struct error *error);
 
-/* Closes everything. */
+/* What `readyd drain --stop` calls: it begins the end and returns. */
+void server_set_stop(struct server *server, void (*stop)(void *owner), void *owner);
+
+/* Answers all who are held, and closes everything. */
 void server_destroy(struct server *server);
 
 /* The libmicrohttpd version that is linked. */

@@ -1,0 +1,400 @@
+#include "agent/answer.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "agent/json.h"
+#include "agent/report.h"
+
+enum {
+	PROBE_ANSWER_CEILING = 64 * 1024,
+	TABLE_CEILING = 4 * 1024 * 1024,
+	BARE_CEILING = 256,
+};
+
+enum {
+	STATUS_OK = 200,
+	STATUS_BAD_REQUEST = 400,
+	STATUS_FORBIDDEN = 403,
+	STATUS_NOT_FOUND = 404,
+	STATUS_METHOD_NOT_ALLOWED = 405,
+	STATUS_CONFLICT = 409,
+	STATUS_UNAVAILABLE = 503,
+};
+
+static const char readable[] = "GET, HEAD, OPTIONS";
+
+static void say(struct answer *answer, unsigned status, const char *text)
+{
+	*answer = (struct answer){.kind = ANSWER_TEXT,
+				  .status = status,
+				  .format = FORMAT_TEXT,
+				  .text = text};
+}
+
+static struct buffer *begin_body(struct answer *answer, unsigned status, enum format format,
+				 size_t ceiling)
+{
+	answer->kind = ANSWER_BODY;
+	answer->status = status;
+	answer->format = format;
+	buffer_init(&answer->body, ceiling);
+	return &answer->body;
+}
+
+/* ---- endpoints ---- */
+
+/* The admin side is for our own commands, which know 404 as "no such probe". */
+static unsigned status_of(const struct engine *engine, struct verdict verdict, bool admin)
+{
+	if (verdict.ok)
+		return STATUS_OK;
+	if (verdict.hindrance == HINDRANCE_DRAINING && !admin &&
+	    engine_config(engine)->settings.drain_status == DRAIN_STATUS_404)
+		return STATUS_NOT_FOUND;
+	return STATUS_UNAVAILABLE;
+}
+
+static void set_headers(const struct engine *engine, enum endpoint endpoint, struct verdict verdict,
+			struct answer *answer)
+{
+	answer->close = endpoint == ENDPOINT_READINESS && engine_is_draining(engine);
+	answer->degraded = endpoint == ENDPOINT_READINESS && verdict.degraded;
+	answer->allow = readable;
+}
+
+static void write_bare(struct verdict verdict, struct buffer *buffer)
+{
+	buffer_text(buffer, verdict.ok ? "ok" : hindrance_text(verdict.hindrance));
+	buffer_text(buffer, "\n");
+}
+
+void answer_bare(const struct engine *engine, enum endpoint endpoint, bool admin,
+		 struct answer *answer)
+{
+	struct verdict verdict = engine_verdict(engine, endpoint);
+
+	*answer = (struct answer){.endpoint = endpoint};
+	write_bare(verdict, begin_body(answer, status_of(engine, verdict, admin), FORMAT_TEXT,
+				       BARE_CEILING));
+	set_headers(engine, endpoint, verdict, answer);
+}
+
+static void answer_endpoint(const struct answer_source *source, const struct question *question,
+			    enum endpoint endpoint, struct answer *answer)
+{
+	const struct engine *engine = source->engine;
+	struct report_request request = {.endpoint = endpoint,
+					 .excluded = question->excluded,
+					 .excluded_count = question->excluded_count,
+					 .details = question->details};
+	struct verdict verdict;
+	struct buffer *body;
+
+	if (question->too_many_excluded) {
+		say(answer, STATUS_BAD_REQUEST, "too many exclude arguments\n");
+		return;
+	}
+	if (question->format == FORMAT_TEXT && !question->verbose &&
+	    question->excluded_count == 0 && !question->admin) {
+		*answer = (struct answer){.kind = ANSWER_BARE, .endpoint = endpoint};
+		return;
+	}
+	verdict = engine_verdict_without(engine, endpoint, question->excluded,
+					 question->excluded_count);
+	body = begin_body(answer, status_of(engine, verdict, question->admin), question->format,
+			  REPORT_ANSWER_MAX * 2);
+	set_headers(engine, endpoint, verdict, answer);
+	if (question->format == FORMAT_JSON)
+		report_json(engine, &request, body);
+	else if (question->format == FORMAT_HEALTH_JSON)
+		report_health_json(engine, &request, body);
+	else if (question->verbose)
+		report_verbose(engine, &request, body);
+	else
+		write_bare(verdict, body);
+}
+
+static void answer_probe(const struct question *question, const struct engine_probe *probe,
+			 struct answer *answer)
+{
+	unsigned status = engine_probe_ok(probe) ? STATUS_OK : STATUS_UNAVAILABLE;
+	bool text = question->format == FORMAT_TEXT;
+	struct buffer *body =
+		begin_body(answer, status, text ? FORMAT_TEXT : FORMAT_JSON, PROBE_ANSWER_CEILING);
+	struct json_writer json;
+
+	if (text) {
+		report_probe_line(probe, question->details, body);
+		return;
+	}
+	json_begin(&json, body);
+	report_probe(&json, probe, question->details);
+	buffer_text(body, "\n");
+}
+
+/* ---- for our own commands, over the admin socket ---- */
+
+static bool is_held(const struct answer_source *source, const struct question *question,
+		    enum answer_wait wait, struct answer *answer)
+{
+	if (!question->wait || source->stopping)
+		return false;
+	*answer = (struct answer){.kind = ANSWER_HELD, .wait = wait};
+	return true;
+}
+
+/* What `readyd status` shows. */
+static void answer_table(const struct answer_source *source, const struct question *question,
+			 struct answer *answer)
+{
+	report_table(source->engine, question->details, question->colour,
+		     begin_body(answer, STATUS_OK, FORMAT_TEXT, TABLE_CEILING));
+}
+
+static void answer_check_endpoint(const struct answer_source *source,
+				  const struct question *question, enum endpoint endpoint,
+				  const char *what, struct answer *answer)
+{
+	const struct engine *engine = source->engine;
+
+	if (question->format != FORMAT_TEXT) {
+		answer_endpoint(source, question, endpoint, answer);
+		return;
+	}
+	report_line(engine, endpoint, what, question->details,
+		    begin_body(answer, status_of(engine, engine_verdict(engine, endpoint), true),
+			       FORMAT_TEXT, REPORT_ANSWER_MAX));
+}
+
+/* What `readyd check` asks for: one line, or JSON by Accept. */
+static void answer_check(const struct answer_source *source, const struct question *question,
+			 const char *what, struct answer *answer)
+{
+	static const char *const names[] = {[ENDPOINT_LIVENESS] = "liveness",
+					    [ENDPOINT_READINESS] = "readiness",
+					    [ENDPOINT_STARTUP] = "startup"};
+	static const enum role order[] = {ROLE_READINESS, ROLE_LIVENESS, ROLE_STARTUP};
+
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
+		enum endpoint endpoint = (enum endpoint)i;
+
+		if (strcmp(what, names[i]) != 0)
+			continue;
+		if (endpoint == ENDPOINT_READINESS && !engine_has_been_ready(source->engine) &&
+		    is_held(source, question, WAIT_READY, answer))
+			return;
+		if (endpoint == ENDPOINT_STARTUP && !engine_verdict(source->engine, endpoint).ok &&
+		    is_held(source, question, WAIT_STARTED, answer))
+			return;
+		answer_check_endpoint(source, question, endpoint, what, answer);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const struct engine_probe *probe = engine_find(source->engine, order[i], what);
+
+		if (probe) {
+			answer_probe(question, probe, answer);
+			return;
+		}
+	}
+	say(answer, STATUS_NOT_FOUND, "there is no such probe\n");
+}
+
+static void answer_drain(struct answer_source *source, const struct question *question,
+			 struct answer *answer)
+{
+	engine_drain(source->engine, DRAIN_COMMAND);
+	if (!is_held(source, question, WAIT_ASKERS_GONE, answer))
+		say(answer, STATUS_OK, "draining\n");
+}
+
+static void answer_undrain(struct answer_source *source, const struct question *question,
+			   struct answer *answer)
+{
+	unsigned rest;
+
+	(void)question;
+	engine_undrain(source->engine, DRAIN_COMMAND);
+	rest = engine_drain_sources(source->engine);
+	if (rest & DRAIN_STOPPING)
+		say(answer, STATUS_CONFLICT, "the agent is stopping, which cannot be undone\n");
+	else if (rest & DRAIN_FILE)
+		say(answer, STATUS_CONFLICT,
+		    "the drain file (drain.file) exists; remove it, then the instance is back\n");
+	else
+		say(answer, STATUS_OK, "back in service\n");
+}
+
+static void answer_stop(struct answer_source *source, const struct question *question,
+			struct answer *answer)
+{
+	if (!source->stop) {
+		say(answer, STATUS_CONFLICT, "this agent cannot be stopped so\n");
+		return;
+	}
+	source->stop(source->stop_owner);
+	if (!is_held(source, question, WAIT_END, answer))
+		say(answer, STATUS_OK, "stopping\n");
+}
+
+bool answer_is_due(const struct answer_source *source, enum answer_wait wait, int64_t now_us)
+{
+	const struct engine *engine = source->engine;
+	int64_t delay_us = engine_config(engine)->settings.drain_delay_us;
+
+	switch (wait) {
+	case WAIT_READY:
+		return engine_has_been_ready(engine);
+	case WAIT_STARTED:
+		return engine_verdict(engine, ENDPOINT_STARTUP).ok;
+	case WAIT_ASKERS_GONE:
+		return !engine_is_draining(engine) ||
+		       now_us - engine_draining_since_us(engine) >= delay_us ||
+		       askers_are_gone(&source->askers, now_us);
+	case WAIT_END:
+		break;
+	}
+	return false;
+}
+
+struct command {
+	const char *path;
+	void (*answer)(struct answer_source *source, const struct question *question,
+		       struct answer *answer);
+};
+
+static const struct command commands[] = {
+	{"/drain", answer_drain},
+	{"/undrain", answer_undrain},
+	{"/stop", answer_stop},
+};
+
+/* What changes something. Returns false if the path is none of these. */
+static bool answer_command(struct answer_source *source, const struct question *question,
+			   const char *path, struct answer *answer)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(path, commands[i].path) != 0)
+			continue;
+		if (strcmp(question->method, "POST") != 0) {
+			say(answer, STATUS_METHOD_NOT_ALLOWED, "only POST is served here\n");
+			answer->allow = "POST";
+		} else if (!question->trusted) {
+			say(answer, STATUS_FORBIDDEN,
+			    "only root and the user that readyd runs as may do this\n");
+		} else {
+			commands[i].answer(source, question, answer);
+		}
+		return true;
+	}
+	return false;
+}
+
+/* ---- routes ---- */
+
+struct route {
+	const char *path;
+	enum endpoint endpoint;
+	enum role role; /* of the probes under PATH/NAME */
+};
+
+static const struct route routes[] = {
+	{"/ready", ENDPOINT_READINESS, ROLE_READINESS},
+	{"/healthz", ENDPOINT_LIVENESS, ROLE_LIVENESS},
+	{"/readyz", ENDPOINT_READINESS, ROLE_READINESS},
+	{"/livez", ENDPOINT_LIVENESS, ROLE_LIVENESS},
+	{"/startup", ENDPOINT_STARTUP, ROLE_STARTUP},
+	{"/startupz", ENDPOINT_STARTUP, ROLE_STARTUP},
+};
+
+/* The path of a target in absolute form ("http://host/path", RFC 9112 section 3.2.2), and "/" for
+ * "*", which means the server as a whole. */
+static const char *path_of(const char *target)
+{
+	const char *authority = NULL;
+	const char *path;
+
+	if (strcmp(target, "*") == 0)
+		return "/";
+	if (strncasecmp(target, "http://", 7) == 0)
+		authority = target + 7;
+	else if (strncasecmp(target, "https://", 8) == 0)
+		authority = target + 8;
+	if (!authority)
+		return target;
+	path = strchr(authority, '/');
+	return path ? path : "/";
+}
+
+static bool is_readable_method(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+	       strcmp(method, "OPTIONS") == 0;
+}
+
+/* A drain has to be seen by those who ask on their own, not by our own commands. */
+static void note_asker(struct answer_source *source, const struct question *question,
+		       enum endpoint endpoint)
+{
+	if (endpoint == ENDPOINT_READINESS && !question->admin)
+		askers_note(&source->askers, question->peer_hash, question->user_agent,
+			    question->now_us);
+}
+
+/* Returns false if the path is none of the endpoints'. */
+static bool answer_route(struct answer_source *source, const struct question *question,
+			 const char *path, struct answer *answer)
+{
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		size_t len = strlen(routes[i].path);
+		const struct engine_probe *probe;
+
+		if (strncmp(path, routes[i].path, len) != 0)
+			continue;
+		if (path[len] == '\0' || strcmp(path + len, "/") == 0) {
+			note_asker(source, question, routes[i].endpoint);
+			answer_endpoint(source, question, routes[i].endpoint, answer);
+			return true;
+		}
+		if (path[len] != '/')
+			continue;
+		probe = engine_find(source->engine, routes[i].role, path + len + 1);
+		if (probe)
+			answer_probe(question, probe, answer);
+		else
+			say(answer, STATUS_NOT_FOUND, "there is no such probe\n");
+		return true;
+	}
+	return false;
+}
+
+void answer_question(struct answer_source *source, const struct question *question,
+		     struct answer *answer)
+{
+	const char *path = path_of(question->target);
+
+	*answer = (struct answer){.kind = ANSWER_TEXT};
+	if (question->admin && answer_command(source, question, path, answer))
+		return;
+	if (!is_readable_method(question->method)) {
+		say(answer, STATUS_METHOD_NOT_ALLOWED,
+		    "only GET, HEAD and OPTIONS are served here\n");
+		answer->allow = readable;
+	} else if (answer_route(source, question, path, answer)) {
+		return;
+	} else if (strcmp(path, "/status") == 0) {
+		*answer = (struct answer){.kind = ANSWER_STATUS, .status = STATUS_OK};
+	} else if (strcmp(path, "/") == 0) {
+		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
+		note_asker(source, question, ENDPOINT_READINESS);
+		answer_endpoint(source, question, ENDPOINT_READINESS, answer);
+	} else if (question->admin && strcmp(path, "/table") == 0) {
+		answer_table(source, question, answer);
+	} else if (question->admin && strncmp(path, "/check/", 7) == 0) {
+		answer_check(source, question, path + 7, answer);
+	} else {
+		say(answer, STATUS_NOT_FOUND,
+		    "not found; try /healthz, /ready, /startup or /status\n");
+	}
+}

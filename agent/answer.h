@@ -1,0 +1,76 @@
+/* Which answer belongs to which question: paths, methods and who may ask what. Knows nothing of
+ * libmicrohttpd, which brings the question and takes the answer away. */
+#ifndef READYD_AGENT_ANSWER_H
+#define READYD_AGENT_ANSWER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/askers.h"
+#include "agent/buffer.h"
+#include "agent/engine.h"
+#include "agent/negotiate.h"
+
+/* What the answers are taken from, and what they may change. */
+struct answer_source {
+	struct engine *engine;
+	struct askers askers;
+	void (*stop)(void *owner); /* begins the end; NULL = there is none to begin */
+	void *stop_owner;
+	bool stopping; /* the server is closing: nobody is held any more */
+};
+
+struct question {
+	const char *method;
+	const char *target;     /* of the request line, decoded, without the query */
+	const char *user_agent; /* NULL = none */
+	uint64_t peer_hash;
+	int64_t now_us;
+	enum format format;    /* what Accept asks for */
+	char *const *excluded; /* ?exclude=NAME */
+	size_t excluded_count;
+	bool too_many_excluded;
+	bool verbose, colour, wait; /* ?verbose and so on */
+	bool admin;                 /* over the admin socket */
+	bool trusted;               /* from root or our own user, over a unix socket */
+	bool details;               /* may see targets and messages */
+};
+
+enum answer_kind {
+	ANSWER_BARE,   /* the endpoint's plain text, which depends on its verdict alone */
+	ANSWER_TEXT,   /* `text` */
+	ANSWER_BODY,   /* `body`, which is the receiver's now */
+	ANSWER_STATUS, /* everything: see agent/status_stream.h */
+	ANSWER_HELD,   /* none yet: ask again when answer_is_due() */
+};
+
+/* What an answer that is held waits for. */
+enum answer_wait { WAIT_READY, WAIT_STARTED, WAIT_ASKERS_GONE, WAIT_END };
+
+struct answer {
+	enum answer_kind kind;
+	unsigned status;
+	enum endpoint endpoint; /* of ANSWER_BARE */
+	enum format format;
+	const char *text;
+	struct buffer body;
+	enum answer_wait wait; /* of ANSWER_HELD */
+	const char *allow;     /* the methods, for Allow; NULL = none is needed */
+	/* Headers for load balancers. */
+	bool close;    /* Connection: close, and Envoy is to leave at once */
+	bool degraded; /* x-envoy-degraded */
+};
+
+/* Answers one question. What changes state (drain, undrain, stop) is done when it returns. */
+void answer_question(struct answer_source *source, const struct question *question,
+		     struct answer *answer);
+
+/* The text, status and headers of a bare answer (its `body` holds the text). */
+void answer_bare(const struct engine *engine, enum endpoint endpoint, bool admin,
+		 struct answer *answer);
+
+/* Whether what a held answer waits for has come. */
+bool answer_is_due(const struct answer_source *source, enum answer_wait wait, int64_t now_us);
+
+#endif
