@@ -4,10 +4,14 @@ The tests run in the engine's network namespace (tests/stacks/engine sees to tha
 containers publish on 127.0.0.1 are at hand.
 """
 
+import http.client
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 import harness
@@ -15,7 +19,12 @@ import harness
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 
-IMAGE = "readyd:0.1.0"
+VERSION = re.search(r"^VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+IMAGE = f"readyd:{VERSION}"
+
+# How a container that needs nothing is to be run.
+LOCKED_DOWN = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=16m",
+               "--memory-swap=16m", "--cpus=0.1", "--pids-limit=32"]
 
 
 def run(*arguments, check=True, timeout=120, env=None, cwd=None, input=None):
@@ -35,8 +44,31 @@ def docker(*arguments, **options):
     return run("docker", *arguments, **options).stdout.strip()
 
 
+def build_readyd(tag=IMAGE):
+    """The image of docker/Dockerfile. Its last stage is built by the engine; in the place of the
+    stage that compiles, which takes minutes and the network, stands what `make` has built here."""
+    with tempfile.TemporaryDirectory() as stage:
+        binary = pathlib.Path(stage) / "src/build/readyd"
+        binary.parent.mkdir(parents=True)
+        shutil.copy(harness.BINARY, binary)
+        docker("build", "--file", DOCKER / "Dockerfile", "--build-context", f"build={stage}",
+               "--tag", tag, ROOT)
+    return tag
+
+
 def inspect(name, kind="container"):
     return json.loads(docker(kind, "inspect", name))[0]
+
+
+def get(port, path, host="127.0.0.1"):
+    """(status, body) of a request from outside."""
+    connection = http.client.HTTPConnection(host, port, timeout=harness.PATIENCE_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
 
 
 def health(container):
