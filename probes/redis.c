@@ -15,9 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "agent/dial.h"
+#include "agent/connection.h"
 #include "agent/loop.h"
 #include "agent/tls.h"
 #include "probes/redis_settings.h"
@@ -43,10 +42,7 @@ struct redis_state {
 	struct probe_run *run;
 	int64_t started_us;
 	struct redis_endpoint endpoint;
-	struct dial dial;
-	struct loop_io io;
-	int fd;
-	struct tls *tls;
+	struct connection connection;
 	redisAsyncContext *session;
 	const struct step *steps[STEPS_MAX]; /* in the order sent */
 	size_t asked, answered;
@@ -193,8 +189,8 @@ static void finish_well(struct redis_state *state)
 	int64_t took_us = clock_monotonic_us() - state->started_us;
 	struct error error = {.text = ""};
 
-	if (state->tls && tls_judge_expiry(&settings->tls_settings, tls_expiry(state->tls),
-					   &error) == TLS_LIFETIME_WARN)
+	if (tls_judge_expiry(&settings->tls_settings, state->run->certificate_expires_s, &error) ==
+	    TLS_LIFETIME_WARN)
 		probe_finish(state->run, PROBE_WARN, REASON_TLS_EXPIRING, "%s", error.text);
 	else if (settings->warn_above_us > 0 && took_us > settings->warn_above_us)
 		probe_finish(state->run, PROBE_WARN, REASON_SLOW, "took %.3f s, more than %.3f s",
@@ -280,7 +276,7 @@ static void finish_closed(struct redis_state *state, enum probe_reason reason)
 /* Returns the number of bytes, 0 when none are there yet, or -1 after finishing the run. */
 static ssize_t receive_plain(struct redis_state *state, char *bytes, size_t size)
 {
-	ssize_t len = recv(state->fd, bytes, size, 0);
+	ssize_t len = recv(state->connection.fd, bytes, size, 0);
 
 	if (len > 0)
 		return len;
@@ -302,7 +298,7 @@ static ssize_t receive_tls(struct redis_state *state, char *bytes, size_t size)
 {
 	struct error error = {.text = ""};
 	size_t len = 0;
-	enum tls_outcome outcome = tls_read(state->tls, bytes, size, &len, &error);
+	enum tls_outcome outcome = tls_read(state->connection.tls, bytes, size, &len, &error);
 
 	state->read_wants_write = outcome == TLS_WANT_WRITE;
 	if (outcome == TLS_OK)
@@ -319,8 +315,8 @@ static ssize_t receive_tls(struct redis_state *state, char *bytes, size_t size)
 static ssize_t transport_read(struct redisContext *context, char *bytes, size_t size)
 {
 	struct redis_state *state = context->privdata;
-	ssize_t len =
-		state->tls ? receive_tls(state, bytes, size) : receive_plain(state, bytes, size);
+	ssize_t len = state->connection.tls ? receive_tls(state, bytes, size)
+					    : receive_plain(state, bytes, size);
 
 	if (len > 0 && state->received_len == 0) {
 		probe_phase_end(state->run, PHASE_FIRST_BYTE);
@@ -343,18 +339,20 @@ static ssize_t transport_read(struct redisContext *context, char *bytes, size_t 
 static ssize_t transport_write(struct redisContext *context)
 {
 	struct redis_state *state = context->privdata;
+	const struct connection *connection = &state->connection;
 	size_t size = sdslen(context->obuf);
 
-	if (state->tls) {
+	if (connection->tls) {
 		size_t len = 0;
-		enum tls_outcome outcome = tls_write(state->tls, context->obuf, size, &len, NULL);
+		enum tls_outcome outcome =
+			tls_write(connection->tls, context->obuf, size, &len, NULL);
 
 		state->write_wants_read = outcome == TLS_WANT_READ;
 		state->write_failed =
 			outcome != TLS_OK && outcome != TLS_WANT_READ && outcome != TLS_WANT_WRITE;
 		return (ssize_t)len;
 	} else {
-		ssize_t len = send(state->fd, context->obuf, size, MSG_NOSIGNAL);
+		ssize_t len = send(connection->fd, context->obuf, size, MSG_NOSIGNAL);
 
 		state->write_failed =
 			len < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
@@ -416,6 +414,7 @@ static void finish_session_error(struct redis_state *state)
 static void settle(struct redis_state *state)
 {
 	struct loop *loop = state->run->env->loop;
+	struct connection *connection = &state->connection;
 	unsigned interest = LOOP_READ;
 
 	if (state->session && state->session->c.err != 0) {
@@ -423,14 +422,14 @@ static void settle(struct redis_state *state)
 		close_session(state);
 	}
 	if (!state->session) {
-		loop_io_clear(loop, &state->io);
+		loop_io_clear(loop, &connection->io);
 		return;
 	}
 	if ((state->wants_write && !state->write_wants_read && !state->write_failed) ||
 	    state->read_wants_write)
 		interest |= LOOP_WRITE;
-	if (loop_io_set(loop, &state->io, state->fd, interest) < 0)
-		probe_finish(state->run, PROBE_FAIL, REASON_RESOURCES, "epoll: %s",
+	if (loop_io_set(loop, &connection->io, connection->fd, interest) < 0)
+		probe_finish(state->run, PROBE_FAIL, REASON_RESOURCES, "cannot watch a socket: %s",
 			     strerror(errno));
 }
 
@@ -473,7 +472,8 @@ static void open_session(struct redis_state *state)
 	session->ev.data = state;
 	session->ev.addWrite = on_write_wanted;
 	session->ev.delWrite = on_write_done;
-	state->io.on_ready = on_session_ready;
+	state->connection.io.on_ready = on_session_ready;
+	state->connection.io.owner = state;
 	ask_everything(state);
 	redisAsyncHandleWrite(session);
 	settle(state);
@@ -481,13 +481,19 @@ static void open_session(struct redis_state *state)
 
 /* ---- connecting ---- */
 
-static void on_handshake_done(struct redis_state *state)
+static void on_resolved(struct connection *connection)
 {
+	struct redis_state *state = connection->owner;
+
+	probe_phase_end(state->run, PHASE_RESOLVE);
+}
+
+static void on_open(struct connection *connection)
+{
+	struct redis_state *state = connection->owner;
 	const struct redis_settings *settings = state->run->conf;
 	struct error error = {.text = ""};
 
-	probe_phase_end(state->run, PHASE_TLS);
-	state->run->certificate_expires_s = tls_expiry(state->tls);
 	if (tls_judge_expiry(&settings->tls_settings, state->run->certificate_expires_s, &error) ==
 	    TLS_LIFETIME_FAIL)
 		probe_finish(state->run, PROBE_FAIL, REASON_TLS_EXPIRING, "%s", error.text);
@@ -495,70 +501,12 @@ static void on_handshake_done(struct redis_state *state)
 		open_session(state);
 }
 
-static void go_on_with_handshake(struct loop_io *io, unsigned events)
+static void on_failure(struct connection *connection, enum probe_reason reason,
+		       const struct error *error)
 {
-	struct redis_state *state = io->owner;
-	struct probe_run *run = state->run;
-	struct error error = {.text = ""};
-	enum tls_outcome outcome = tls_handshake(state->tls, &error);
+	struct redis_state *state = connection->owner;
 
-	(void)events;
-	if (outcome == TLS_WANT_READ || outcome == TLS_WANT_WRITE) {
-		if (loop_io_set(run->env->loop, io, state->fd,
-				outcome == TLS_WANT_WRITE ? LOOP_WRITE : LOOP_READ) < 0)
-			probe_finish(run, PROBE_FAIL, REASON_RESOURCES, "epoll: %s",
-				     strerror(errno));
-		return;
-	}
-	loop_io_clear(run->env->loop, io);
-	if (outcome == TLS_OK)
-		on_handshake_done(state);
-	else
-		probe_finish(run, PROBE_FAIL, tls_reason(outcome), "%s", error.text);
-}
-
-static void begin_handshake(struct redis_state *state)
-{
-	const struct redis_settings *settings = state->run->conf;
-	const struct tls_settings *tls_settings = &settings->tls_settings;
-	struct redis_kept *kept = state->run->kept;
-	struct error error = {.text = ""};
-
-	if (tls_context_renew(&kept->tls_context, tls_settings, &error) == 0)
-		state->tls = tls_create(kept->tls_context, tls_settings, state->fd,
-					state->endpoint.host, NULL, &error);
-	if (!state->tls) {
-		probe_finish(state->run, PROBE_FAIL, tls_reason(TLS_LOCAL), "%s", error.text);
-		return;
-	}
-	state->io.on_ready = go_on_with_handshake;
-	go_on_with_handshake(&state->io, 0);
-}
-
-static void on_resolved(struct dial *dial)
-{
-	struct redis_state *state = dial->owner;
-
-	probe_phase_end(state->run, PHASE_RESOLVE);
-}
-
-static void on_connected(struct dial *dial, int fd, int error_number, const struct error *error)
-{
-	struct redis_state *state = dial->owner;
-
-	if (fd < 0) {
-		probe_finish(state->run, PROBE_FAIL,
-			     error_number != 0 ? probe_reason_from_errno(error_number)
-					       : REASON_DNS_FAILURE,
-			     "%s", error->text);
-		return;
-	}
-	probe_phase_end(state->run, PHASE_CONNECT);
-	state->fd = fd;
-	if (state->endpoint.tls)
-		begin_handshake(state);
-	else
-		open_session(state);
+	probe_finish(state->run, PROBE_FAIL, reason, "%s", error->text);
 }
 
 /* ---- hooks ---- */
@@ -566,42 +514,40 @@ static void on_connected(struct dial *dial, int fd, int error_number, const stru
 static void redis_start(struct probe_run *run)
 {
 	struct redis_state *state = run->state;
+	struct redis_kept *kept = run->kept;
+	const struct redis_settings *settings = run->conf;
 	struct redis_endpoint *endpoint = &state->endpoint;
+	struct connection *connection = &state->connection;
 	struct error error = {.text = ""};
 
 	state->run = run;
-	state->fd = -1;
 	state->started_us = clock_monotonic_us();
-	state->io.owner = state;
-	if (redis_endpoint_read(endpoint, run->conf, &error) < 0) {
+	connection_init(connection, run);
+	if (redis_endpoint_read(endpoint, settings, &error) < 0) {
 		probe_finish(run, PROBE_FAIL,
 			     endpoint->tls && !READYD_TLS ? REASON_TLS_UNAVAILABLE
 							  : REASON_SECRET_UNAVAILABLE,
 			     "%s", error.text);
 		return;
 	}
-	state->dial.owner = state;
-	state->dial.on_resolved = on_resolved;
-	state->dial.on_done = on_connected;
-	if (endpoint->unix_socket)
-		dial_start_unix(&state->dial, run->env->loop, endpoint->unix_socket);
-	else
-		dial_start(&state->dial, run->env->loop, run->env->resolver, endpoint->host,
-			   endpoint->port);
+	connection->host = endpoint->host;
+	connection->port = endpoint->port;
+	connection->unix_path = endpoint->unix_socket;
+	connection->tls_settings = endpoint->tls ? &settings->tls_settings : NULL;
+	connection->tls_context = &kept->tls_context;
+	connection->on_resolved = on_resolved;
+	connection->on_open = on_open;
+	connection->on_failure = on_failure;
+	connection->owner = state;
+	connection_start(connection);
 }
 
 static void redis_stop(struct probe_run *run)
 {
 	struct redis_state *state = run->state;
 
-	dial_cancel(&state->dial);
 	close_session(state);
-	loop_io_clear(run->env->loop, &state->io);
-	tls_destroy(state->tls);
-	state->tls = NULL;
-	if (state->fd >= 0)
-		close(state->fd);
-	state->fd = -1;
+	connection_close(&state->connection);
 	redis_endpoint_clear(&state->endpoint);
 }
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "agent/buffer.h"
+#include "agent/connection.h"
 #include "agent/dial.h"
 #include "agent/loop.h"
 #include "agent/tls.h"
@@ -18,13 +18,9 @@ enum { READ_SIZE = 16 * 1024, WAITING_FOR_SIZE = 160, EXCERPT_SIZE = 48 };
 struct tcp_state {
 	struct probe_run *run;
 	struct tcp_endpoint file_endpoint; /* of a URL that stands in a file */
-	struct dial dial;
+	struct connection connection;
 	bool resolved;
 	bool starting; /* start() is not over yet, so nothing was waited for */
-	int fd;        /* -1 = not connected */
-	struct loop_io io;
-	struct tls *tls;
-	bool tls_established;
 	int64_t started_us;
 	size_t sent_len;
 	struct buffer answer;
@@ -138,14 +134,15 @@ static void fail_on_close(struct tcp_state *state)
 static void wait_or_fail(struct tcp_state *state, enum progress progress,
 			 const struct trouble *trouble)
 {
+	struct connection *connection = &state->connection;
 	unsigned interest = progress == WAIT_WRITE ? LOOP_WRITE : LOOP_READ;
 
 	if (progress == CLOSED)
 		fail_on_close(state);
 	else if (progress == BROKEN)
 		probe_finish(state->run, PROBE_FAIL, trouble->reason, "%s", trouble->error.text);
-	else if (state->io.interest != interest &&
-		 loop_io_set(state->run->env->loop, &state->io, state->fd, interest) < 0)
+	else if (connection->io.interest != interest &&
+		 loop_io_set(state->run->env->loop, &connection->io, connection->fd, interest) < 0)
 		probe_finish(state->run, PROBE_FAIL, REASON_RESOURCES, "cannot watch a socket: %s",
 			     strerror(errno));
 }
@@ -177,12 +174,14 @@ static enum progress progress_of_tls(enum tls_outcome outcome, struct trouble *t
 static enum progress send_some(struct tcp_state *state, const char *bytes, size_t len,
 			       size_t *ret_len, struct trouble *trouble)
 {
+	struct connection *connection = &state->connection;
 	ssize_t result;
 
-	if (state->tls)
-		return progress_of_tls(tls_write(state->tls, bytes, len, ret_len, &trouble->error),
+	if (connection->tls)
+		return progress_of_tls(tls_write(connection->tls, bytes, len, ret_len,
+						 &trouble->error),
 				       trouble);
-	result = send(state->fd, bytes, len, MSG_NOSIGNAL);
+	result = send(connection->fd, bytes, len, MSG_NOSIGNAL);
 	if (result >= 0) {
 		*ret_len = (size_t)result;
 		return MOVED;
@@ -195,15 +194,16 @@ static enum progress send_some(struct tcp_state *state, const char *bytes, size_
 static enum progress receive_some(struct tcp_state *state, char *bytes, size_t size,
 				  size_t *ret_len, struct trouble *trouble)
 {
+	struct connection *connection = &state->connection;
 	ssize_t result;
 
-	if (state->tls) {
+	if (connection->tls) {
 		enum tls_outcome outcome =
-			tls_read(state->tls, bytes, size, ret_len, &trouble->error);
+			tls_read(connection->tls, bytes, size, ret_len, &trouble->error);
 
 		return outcome == TLS_CLOSED ? CLOSED : progress_of_tls(outcome, trouble);
 	}
-	result = recv(state->fd, bytes, size, 0);
+	result = recv(connection->fd, bytes, size, 0);
 	if (result > 0) {
 		*ret_len = (size_t)result;
 		return MOVED;
@@ -302,28 +302,10 @@ static void send_request(struct tcp_state *state)
 	buffer_init(&state->answer, TCP_ANSWER_MAX);
 	wait_for_answer(state);
 	/* TLS may have decrypted the answer already, and then no event tells of it. */
-	if (state->tls)
+	if (state->connection.tls)
 		receive_answer(state);
 	else
 		wait_or_fail(state, WAIT_READ, NULL);
-}
-
-static void shake_hands(struct tcp_state *state)
-{
-	struct probe_run *run = state->run;
-	struct trouble trouble;
-	enum progress progress =
-		progress_of_tls(tls_handshake(state->tls, &trouble.error), &trouble);
-
-	if (progress != MOVED) {
-		wait_for(state, REASON_TIMEOUT, "complete TLS handshake", "");
-		wait_or_fail(state, progress, &trouble);
-		return;
-	}
-	probe_phase_end(run, PHASE_TLS);
-	state->tls_established = true;
-	run->certificate_expires_s = tls_expiry(state->tls);
-	send_request(state);
 }
 
 static void on_socket_ready(struct loop_io *io, unsigned events)
@@ -332,9 +314,7 @@ static void on_socket_ready(struct loop_io *io, unsigned events)
 	const struct tcp_settings *settings = state->run->conf;
 
 	(void)events;
-	if (state->tls && !state->tls_established)
-		shake_hands(state);
-	else if (state->sent_len < settings->to_send.len)
+	if (state->sent_len < settings->to_send.len)
 		send_request(state);
 	else
 		receive_answer(state);
@@ -347,21 +327,6 @@ static const struct tcp_endpoint *endpoint_of(const struct tcp_state *state)
 	const struct tcp_settings *settings = state->run->conf;
 
 	return settings->url.file ? &state->file_endpoint : &settings->endpoint;
-}
-
-static void begin_tls(struct tcp_state *state)
-{
-	const struct tcp_settings *settings = state->run->conf;
-	struct tcp_kept *kept = state->run->kept;
-	struct error error = {""};
-
-	if (tls_context_renew(&kept->tls_context, &settings->tls_settings, &error) == 0)
-		state->tls = tls_create(kept->tls_context, &settings->tls_settings, state->fd,
-					endpoint_of(state)->host, NULL, &error);
-	if (state->tls)
-		shake_hands(state);
-	else
-		probe_finish(state->run, PROBE_FAIL, tls_reason(TLS_LOCAL), "%s", error.text);
 }
 
 static void wait_for_connection(struct tcp_state *state)
@@ -379,9 +344,9 @@ static void wait_for_connection(struct tcp_state *state)
 	}
 }
 
-static void on_resolved(struct dial *dial)
+static void on_resolved(struct connection *connection)
 {
-	struct tcp_state *state = dial->owner;
+	struct tcp_state *state = connection->owner;
 
 	state->resolved = true;
 	if (state->starting)
@@ -396,14 +361,14 @@ static bool is_connect_only(const struct tcp_settings *settings)
 	return !settings->tls && settings->to_send.len == 0 && !expects_answer(settings);
 }
 
-static void fail_to_connect(struct tcp_state *state, int error_number, const struct error *error)
+static void on_failure(struct connection *connection, enum probe_reason reason,
+		       const struct error *error)
 {
-	enum probe_reason reason =
-		error_number != 0 ? probe_reason_from_errno(error_number) : REASON_DNS_FAILURE;
+	struct tcp_state *state = connection->owner;
 
 	/* Only a connection that stood can be reset: a refusal looks different. So this is a peer
 	 * that closed in a hurry, before we came to look. */
-	if (reason == REASON_CONNECTION_RESET) {
+	if (connection->fd < 0 && reason == REASON_CONNECTION_RESET) {
 		state->run->alive = true;
 		probe_phase_end(state->run, PHASE_CONNECT);
 		if (is_connect_only(state->run->conf)) {
@@ -414,22 +379,22 @@ static void fail_to_connect(struct tcp_state *state, int error_number, const str
 	probe_finish(state->run, PROBE_FAIL, reason, "%s", error->text);
 }
 
-static void on_connected(struct dial *dial, int fd, int error_number, const struct error *error)
+static void on_connected(struct connection *connection)
 {
-	struct tcp_state *state = dial->owner;
-	const struct tcp_settings *settings = state->run->conf;
+	struct tcp_state *state = connection->owner;
 
-	if (fd < 0) {
-		fail_to_connect(state, error_number, error);
-		return;
-	}
-	state->fd = fd;
 	state->run->alive = true;
-	probe_phase_end(state->run, PHASE_CONNECT);
-	if (settings->tls)
-		begin_tls(state);
-	else
-		send_request(state);
+	if (connection->tls_settings)
+		wait_for(state, REASON_TIMEOUT, "complete TLS handshake", "");
+}
+
+static void on_open(struct connection *connection)
+{
+	struct tcp_state *state = connection->owner;
+
+	connection->io.on_ready = on_socket_ready;
+	connection->io.owner = state;
+	send_request(state);
 }
 
 /* A URL in a file is read for each run, because such files change. */
@@ -449,32 +414,33 @@ static int read_url_file(struct tcp_state *state, struct error *error)
 static void tcp_start(struct probe_run *run)
 {
 	struct tcp_state *state = run->state;
+	struct tcp_kept *kept = run->kept;
 	const struct tcp_settings *settings = run->conf;
-	const struct tcp_endpoint *endpoint;
+	struct connection *connection = &state->connection;
 	struct error error = {""};
 
 	state->run = run;
-	state->fd = -1;
-	state->io.on_ready = on_socket_ready;
-	state->io.owner = state;
-	state->dial.on_resolved = on_resolved;
-	state->dial.on_done = on_connected;
-	state->dial.owner = state;
-	state->starting = true;
+	connection_init(connection, run);
 	if (settings->warn_above_us > 0)
 		state->started_us = clock_monotonic_us();
 	if (settings->url.file && read_url_file(state, &error) < 0) {
 		probe_finish(run, PROBE_FAIL, REASON_SECRET_UNAVAILABLE, "%s", error.text);
 		return;
 	}
-	endpoint = endpoint_of(state);
-	if (endpoint->unix_path)
-		dial_start_unix(&state->dial, run->env->loop, endpoint->unix_path);
-	else
-		dial_start(&state->dial, run->env->loop, run->env->resolver, endpoint->host,
-			   endpoint->port);
+	connection->host = endpoint_of(state)->host;
+	connection->port = endpoint_of(state)->port;
+	connection->unix_path = endpoint_of(state)->unix_path;
+	connection->tls_settings = settings->tls ? &settings->tls_settings : NULL;
+	connection->tls_context = &kept->tls_context;
+	connection->on_resolved = on_resolved;
+	connection->on_connected = on_connected;
+	connection->on_open = on_open;
+	connection->on_failure = on_failure;
+	connection->owner = state;
+	state->starting = true;
+	connection_start(connection);
 	state->starting = false;
-	if (state->dial.active)
+	if (connection_is_dialling(connection))
 		wait_for_connection(state);
 }
 
@@ -482,19 +448,7 @@ static void tcp_stop(struct probe_run *run)
 {
 	struct tcp_state *state = run->state;
 
-	dial_cancel(&state->dial);
-	loop_io_clear(run->env->loop, &state->io);
-	tls_destroy(state->tls);
-	state->tls = NULL;
-	/* A normal close, not a reset, which a server may log as an error; so the port at our end
-	 * stays in TIME-WAIT for a minute. Within one machine ports do not run out by that: Linux
-	 * (net.ipv4.tcp_tw_reuse = 2, its default) uses them again after a second there, and at
-	 * 10,000 probes a second of one port about 18,000 of the 28,000 are in that state, no more,
-	 * at the same cost as with resets. Towards one port of another machine 470 connections a
-	 * second are the limit. */
-	if (state->fd >= 0)
-		close(state->fd);
-	state->fd = -1;
+	connection_close(&state->connection);
 	buffer_free(&state->answer);
 	tcp_endpoint_free(&state->file_endpoint);
 }
