@@ -120,16 +120,23 @@ static void log_state(enum log_level level, const char *event, const struct agen
 
 /* ---- reload ---- */
 
-static bool same_listeners(const struct settings *before, const struct settings *after)
+static bool same_texts(const struct text_list *before, const struct text_list *after)
 {
-	if (before->listen.count != after->listen.count ||
-	    strcmp(before->socket ? before->socket : "", after->socket ? after->socket : "") != 0)
+	if (before->count != after->count)
 		return false;
-	for (size_t i = 0; i < before->listen.count; i++) {
-		if (strcmp(before->listen.items[i], after->listen.items[i]) != 0)
+	for (size_t i = 0; i < before->count; i++) {
+		if (strcmp(before->items[i], after->items[i]) != 0)
 			return false;
 	}
 	return true;
+}
+
+static bool same_listeners(const struct settings *before, const struct settings *after)
+{
+	return same_texts(&before->listen, &after->listen) &&
+	       same_texts(&before->haproxy_agent, &after->haproxy_agent) &&
+	       strcmp(before->socket ? before->socket : "", after->socket ? after->socket : "") ==
+		       0;
 }
 
 static void log_reload_failed(const char *message)
@@ -168,7 +175,8 @@ static void reload(struct agent *agent)
 	faults_free(&faults);
 	if (listeners_changed) {
 		struct log_field fields[] =
-			{log_text("message", "listen and socket change at the next start only"),
+			{log_text("message", "listen, socket and haproxyAgent change at the next "
+					     "start only"),
 			 {0}};
 
 		log_event(LOG_WARNING, "listen", fields);
@@ -240,7 +248,10 @@ static int start(struct agent *agent, struct config *config, struct error *error
 		return error_set(error, "out of memory");
 	}
 	agent->server = server_create(agent->loop, agent->engine, error);
-	return agent->server ? 0 : -1;
+	if (!agent->server)
+		return -1;
+	agent->haproxy_agent = haproxy_agent_create(agent->loop, agent->engine, error);
+	return agent->haproxy_agent ? 0 : -1;
 }
 
 /* There is no log yet. */
@@ -290,6 +301,7 @@ void agent_end(struct agent *agent)
 {
 	if (!agent->loop)
 		return;
+	haproxy_agent_destroy(agent->haproxy_agent);
 	server_destroy(agent->server);
 	engine_destroy(agent->engine);
 	runner_shutdown();

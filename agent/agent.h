@@ -7,6 +7,7 @@
 
 #include "agent/config.h"
 #include "agent/engine.h"
+#include "agent/haproxy_agent.h"
 #include "agent/loop.h"
 #include "agent/resolve.h"
 #include "agent/serve.h"
@@ -26,6 +27,7 @@ struct agent {
 	struct probe_env env;
 	struct engine *engine;
 	struct server *server;
+	struct haproxy_agent *haproxy_agent;
 };
 
 /* What `--help` says about the options that agent_take_options() takes. */

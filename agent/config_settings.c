@@ -304,14 +304,15 @@ static int check_unix(const char *name, struct error *error)
 	return unix_socket_address(name, &address, &len, error);
 }
 
+/* `example` is an address that would do. */
 static void check_listen(const struct node *node, const struct text_list *listen,
-			 struct faults *faults)
+			 const char *example, struct faults *faults)
 {
 	const struct node *item = node->kind == NODE_LIST ? node->first_child : NULL;
 
 	if (listen->count == 0)
-		faults_add(faults, node,
-			   "listen is empty, expected an address such as 0.0.0.0:8086, or none");
+		faults_add(faults, node, "%s is empty, expected an address such as %s, or none",
+			   node->key, example);
 	for (size_t i = 0; i < listen->count; i++, item = item ? item->next : NULL) {
 		const char *text = listen->items[i];
 		struct error error;
@@ -320,15 +321,15 @@ static void check_listen(const struct node *node, const struct text_list *listen
 			continue;
 		if (strcmp(text, "none") == 0) {
 			faults_add(faults, item ? item : node,
-				   "none stands alone or not at all in listen");
+				   "none stands alone or not at all in %s", node->key);
 			continue;
 		}
 		if ((strncmp(text, "unix:", 5) == 0 ? check_unix(text + 5, &error)
 						    : check_address(text, &error)) != 0)
 			faults_add(faults, item ? item : node,
-				   "cannot listen on \"%.60s\": %s; expected one such as "
-				   "0.0.0.0:8086, [::]:8086 or unix:/run/readyd.sock",
-				   text, error.text);
+				   "cannot listen on \"%.60s\": %s; expected one such as %s, "
+				   "[::]:8086 or unix:/run/readyd.sock",
+				   text, error.text, example);
 	}
 }
 
@@ -386,7 +387,9 @@ void config_settings_take(const struct node *root, struct settings *settings, st
 		} else if (field_assign(field, false, settings, member, faults) != 0) {
 			continue;
 		} else if (strcmp(field->name, "listen") == 0) {
-			check_listen(member, &settings->listen, faults);
+			check_listen(member, &settings->listen, "0.0.0.0:8086", faults);
+		} else if (strcmp(field->name, "haproxyAgent") == 0) {
+			check_listen(member, &settings->haproxy_agent, "0.0.0.0:8087", faults);
 		} else if (strcmp(field->name, "socket") == 0) {
 			check_socket(member, settings->socket, faults);
 		} else if (strcmp(field->name, "service") == 0) {
