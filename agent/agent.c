@@ -192,22 +192,34 @@ static void on_hangup(void *owner, int signal_number)
 
 /* ---- start and end ---- */
 
-static void stop(struct agent *agent, const char *cause)
+static void stop_loop(struct shutdown *shutdown)
 {
-	struct log_field fields[] = {log_text("by", cause), {0}};
-
-	log_event(LOG_INFO, "stopping", fields);
-	loop_stop(agent->loop);
+	loop_stop(shutdown->loop);
 }
 
 void agent_stop(void *agent)
 {
-	stop(agent, "command");
+	struct agent *this = agent;
+
+	shutdown_begin(&this->shutdown, "command");
+}
+
+bool agent_take_end_signal(struct agent *agent, int signal_number)
+{
+	struct shutdown *shutdown = &agent->shutdown;
+
+	if (shutdown->delay_is_over)
+		return false;
+	agent->end_signals++;
+	shutdown_begin(shutdown, signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+	if (agent->end_signals > 1)
+		shutdown_skip_delay(shutdown);
+	return true;
 }
 
 static void on_end_signal(void *owner, int signal_number)
 {
-	stop(owner, signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+	agent_take_end_signal(owner, signal_number);
 }
 
 /* Ten thousand probes need more descriptors than the usual soft limit; children get the old one
@@ -247,9 +259,14 @@ static int start(struct agent *agent, struct config *config, struct error *error
 		config_free(config);
 		return error_set(error, "out of memory");
 	}
+	agent->shutdown.loop = agent->loop;
+	agent->shutdown.engine = agent->engine;
+	if (!agent->shutdown.on_delay_over)
+		agent->shutdown.on_delay_over = stop_loop;
 	agent->server = server_create(agent->loop, agent->engine, error);
 	if (!agent->server)
 		return -1;
+	server_set_stop(agent->server, agent_stop, agent);
 	agent->haproxy_agent = haproxy_agent_create(agent->loop, agent->engine, error);
 	return agent->haproxy_agent ? 0 : -1;
 }
@@ -291,10 +308,21 @@ int agent_start(struct agent *agent)
 	return result;
 }
 
+static void log_stopped(const struct agent *agent)
+{
+	struct log_field fields[] = {
+		log_integer("pid", getpid()),
+		log_milliseconds("afterMs", shutdown_elapsed_us(&agent->shutdown)),
+		{0},
+	};
+
+	log_event(LOG_INFO, "stopped", fields);
+}
+
 void agent_run(struct agent *agent)
 {
 	loop_run(agent->loop);
-	log_state(LOG_INFO, "stopped", agent);
+	log_stopped(agent);
 }
 
 void agent_end(struct agent *agent)
@@ -302,6 +330,7 @@ void agent_end(struct agent *agent)
 	if (!agent->loop)
 		return;
 	haproxy_agent_destroy(agent->haproxy_agent);
+	loop_timer_clear(agent->loop, &agent->shutdown.timer);
 	server_destroy(agent->server);
 	engine_destroy(agent->engine);
 	runner_shutdown();

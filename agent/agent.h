@@ -3,6 +3,7 @@
 #ifndef READYD_AGENT_AGENT_H
 #define READYD_AGENT_AGENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/config.h"
@@ -11,6 +12,7 @@
 #include "agent/loop.h"
 #include "agent/resolve.h"
 #include "agent/serve.h"
+#include "agent/shutdown.h"
 
 #define AGENT_DEFAULT_CONFIG "/etc/readyd.yaml"
 
@@ -28,6 +30,10 @@ struct agent {
 	struct engine *engine;
 	struct server *server;
 	struct haproxy_agent *haproxy_agent;
+	/* A verb that does something before the agent ends says so here before agent_start(), and
+	 * calls loop_stop() itself. */
+	struct shutdown shutdown;
+	unsigned end_signals; /* how often SIGTERM or SIGINT has come */
 };
 
 /* What `--help` says about the options that agent_take_options() takes. */
@@ -46,8 +52,12 @@ int agent_take_options(struct agent *agent, const char *help, int argc, char **a
  * saying what is wrong; agent_end() is due in either case. */
 int agent_start(struct agent *agent);
 
-/* Works until it is told to end, by a signal or agent_stop(). */
+/* Works until the end: see shutdown.h for how it comes. */
 void agent_run(struct agent *agent);
+
+/* Takes a signal that asks for the end: the first begins it, the second skips what is left of the
+ * delay. Returns false when the delay is over and the signal has no meaning here any more. */
+bool agent_take_end_signal(struct agent *agent, int signal_number);
 
 /* Begins the end; harmless when it has begun. `agent` is a struct agent: of the type that those
  * take who know nothing of agents. */

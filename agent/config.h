@@ -65,8 +65,9 @@ struct settings {
 	struct text_list haproxy_agent;
 	int64_t haproxy_degraded_weight; /* haproxyDegradedWeight: percent */
 
+	int64_t grace_period_us; /* gracePeriodSeconds: what the whole end may take */
+
 	/* Of `run` alone. */
-	int64_t grace_period_us;           /* gracePeriodSeconds: what the whole end may take */
 	char *stop_signal;                 /* stopSignal: "SIGTERM", "TERM" or "15" */
 	int64_t stop_timeout_us;           /* stopTimeoutSeconds: from the stop signal to SIGKILL */
 	int on_liveness_failure;           /* onLivenessFailure */

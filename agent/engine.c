@@ -218,6 +218,7 @@ static void set_drain_sources(struct engine *engine, unsigned sources)
 		engine->draining_since_us = clock_monotonic_us();
 	engine->drain_sources = sources;
 	engine->instance.draining = sources != 0;
+	engine->instance.stopping = (sources & DRAIN_STOPPING) != 0;
 	engine_update_verdicts(engine);
 }
 

@@ -45,6 +45,10 @@ static enum hindrance hindrance_of(const struct instance *instance, enum endpoin
 	case ENDPOINT_COUNT:
 		break;
 	}
+	/* What is told to end may cease to answer, and a restart would not help it. The kubelet
+	 * stops its liveness probes then too; Docker goes on. */
+	if (instance->stopping)
+		return HINDRANCE_NONE;
 	if (liveness->hindering > 0)
 		return HINDRANCE_LIVENESS;
 	return liveness->stale > 0 ? HINDRANCE_STALE : HINDRANCE_NONE;

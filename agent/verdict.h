@@ -44,6 +44,7 @@ struct instance {
 	struct tally tallies[ROLE_COUNT];
 	bool started; /* all startup probes have passed */
 	bool draining;
+	bool stopping; /* the end has begun: a failing liveness probe says nothing any more */
 };
 
 struct verdict instance_verdict(const struct instance *instance, enum endpoint endpoint);

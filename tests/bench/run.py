@@ -275,8 +275,8 @@ def section_start(options, report):
         directory.mkdir()
         (directory / "nginx.conf").write_text(tools.nginx_config(directory, ports[1]))
         config = ground.tmp / "readyd.yaml"
-        config.write_text(f'listen: 127.0.0.1:{ports[0]}\nsocket: "@readyd-bench-{ports[0]}"\n' +
-                          tcp_probes(10, target, 10))
+        config.write_text(f'listen: 127.0.0.1:{ports[0]}\nsocket: "@readyd-bench-{ports[0]}"\n'
+                          'drain: {delaySeconds: 0}\n' + tcp_probes(10, target, 10))
         commands = [[options.binary, "serve", "-c", config], tools.nginx_command(directory)]
         times = [], []
         for _ in range(rounds):

@@ -110,9 +110,11 @@ class Agent:
 
     config: YAML text without `listen` and `socket` (they are set on the command line), or None.
     args: further arguments; env: further environment; prefix: a command to run it under.
+    drain_delay: drain.delaySeconds; None leaves it to the configuration.
     """
 
-    def __init__(self, config="", *, args=(), env=None, listen=None, prefix=(), wait=True):
+    def __init__(self, config="", *, args=(), env=None, listen=None, prefix=(), wait=True,
+                 drain_delay=0):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="readyd-"))
         self.port = free_port()
         self.listen = listen or f"127.0.0.1:{self.port}"
@@ -126,7 +128,10 @@ class Agent:
             self.config_path.write_text(config)
             command += ["-c", str(self.config_path)]
         command += ["-o", f"listen={self.listen}", "-o", f"socket={self.socket}",
-                    "-o", "logFormat=json", *args]
+                    "-o", "logFormat=json"]
+        if drain_delay is not None:
+            command += ["-o", f"drain.delaySeconds={drain_delay}"]
+        command += args
         self.process = subprocess.Popen(command, env=clean_environment(env),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE)
@@ -170,6 +175,9 @@ class Agent:
         names = {name.lower(): value for name, value in answer.getheaders()}
         connection.close()
         return answer.status, names, body
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def get(self, path, headers=None, method="GET"):
         """(status, headers with lower-case names, body) from the TCP listener."""

@@ -421,7 +421,8 @@ class WhatIsShown(TestCase):
         os.close(write_end)
         name = f"@readyd-stdin-{os.getpid()}"
         process = subprocess.Popen([BINARY, "serve", "-c", "-", "-o", "listen=127.0.0.1:0", "-o",
-                                    f"socket={name}", "-o", "logFormat=json"], stdin=read_end,
+                                    f"socket={name}", "-o", "logFormat=json", "-o",
+                                    "drain.delaySeconds=0"], stdin=read_end,
                                    stderr=subprocess.PIPE, env=clean_environment())
         os.close(read_end)
         try:

@@ -106,7 +106,8 @@ class Log(TestCase):
         self.assertEqual(fill(terminal, capacity - 100), capacity - 100)
         port = free_port()
         process = subprocess.Popen([BINARY, "serve", "-o", f"listen=127.0.0.1:{port}", "-o",
-                                    "socket=none"], stderr=terminal, stdin=subprocess.DEVNULL,
+                                    "socket=none", "-o", "drain.delaySeconds=0"],
+                                   stderr=terminal, stdin=subprocess.DEVNULL,
                                    env=clean_environment())
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)

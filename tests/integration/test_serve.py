@@ -458,8 +458,9 @@ class Life(TestCase):
                 self.assertEqual(agent.process.wait(20), 0)
                 self.assertLess(time.monotonic() - started, 1.0)
                 open_connection.close()
+                agent.stop()
                 events = [event["event"] for event in agent.logs]
-            self.assertEqual(events[-2:], ["stopping", "stopped"])
+            self.assertEqual(events[-4:], ["stopping", "drain", "delay_over", "stopped"])
 
     def test_reload(self):
         first = "service: one\nreadiness:\n  kept: 'exec:/bin/true'\n  gone: 'exec:/bin/false'\n"
@@ -513,7 +514,8 @@ class Life(TestCase):
         master, terminal = os.openpty()
         port = free_port()
         process = subprocess.Popen([BINARY, "serve", "-o", f"listen=127.0.0.1:{port}", "-o",
-                                    "socket=none"], stderr=terminal, stdin=subprocess.DEVNULL,
+                                    "socket=none", "-o", "drain.delaySeconds=0"],
+                                   stderr=terminal, stdin=subprocess.DEVNULL,
                                    env=clean_environment())
         os.close(terminal)
         wait_until(lambda: port_open(port), "the listener")
@@ -561,7 +563,8 @@ class Life(TestCase):
         process = subprocess.Popen(
             [BINARY, "serve", "-o", f"listen=127.0.0.1:{port}", "-o", "socket=none", "-o",
              "readiness.flip=exec:/usr/bin/test -e " + str(path), "-o",
-             "readiness.flip.periodSeconds=0.01", "-o", "readiness.flip.failureThreshold=1"],
+             "readiness.flip.periodSeconds=0.01", "-o", "readiness.flip.failureThreshold=1",
+             "-o", "drain.delaySeconds=0"],
             stderr=write_end, stdin=subprocess.DEVNULL, env=clean_environment())
         os.close(write_end)
         self.addCleanup(process.wait)
