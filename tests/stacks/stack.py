@@ -22,6 +22,10 @@ DOCKER = ROOT / "docker"
 VERSION = re.search(r"^VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
 IMAGE = f"readyd:{VERSION}"
 
+# `docker build` with a way to Debian's mirror, for images that install a package.
+VIA_PROXY = ["--network=host",
+             f"--build-arg=http_proxy={os.environ.get('READYD_ENGINE_PROXY', '')}"]
+
 # How a container that needs nothing is to be run.
 LOCKED_DOWN = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=16m",
                "--memory-swap=16m", "--cpus=0.1", "--pids-limit=32"]
@@ -56,13 +60,20 @@ def build_readyd(tag=IMAGE):
     return tag
 
 
+def build_example(name, tag, context=DOCKER):
+    """The image of docker/Dockerfile.example-NAME; Debian's packages come through the proxy."""
+    docker("build", "--file", DOCKER / f"Dockerfile.example-{name}", "--tag", tag, *VIA_PROXY, context,
+           timeout=300)
+    return tag
+
+
 def inspect(name, kind="container"):
     return json.loads(docker(kind, "inspect", name))[0]
 
 
-def get(port, path, host="127.0.0.1"):
+def get(port, path, timeout=harness.PATIENCE_SECONDS):
     """(status, body) of a request from outside."""
-    connection = http.client.HTTPConnection(host, port, timeout=harness.PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -81,7 +92,7 @@ def wait_health(container, status, timeout=60):
         state = inspect(container)["State"]
         if state["Health"]["Status"] == status:
             return True
-        if not state["Running"] and status != "unhealthy":
+        if state["Status"] == "exited" and status != "unhealthy":
             raise AssertionError(f"{container} ended with {state['ExitCode']}:\n" +
                                  docker("logs", container))
         return False
