@@ -13,7 +13,12 @@
 #include "probes/probe.h"
 #include "probes/tcp_settings.h"
 
-enum { READ_SIZE = 16 * 1024, WAITING_FOR_SIZE = 160, EXCERPT_SIZE = 48 };
+enum {
+	READ_SIZE = 16 * 1024,
+	WAITING_FOR_SIZE = 160,
+	EXCERPT_SIZE = 48,
+	SEARCH_PAUSE_US = 100 * 1000, /* the longest time for which a piece is not looked at */
+};
 
 struct tcp_state {
 	struct probe_run *run;
@@ -25,6 +30,7 @@ struct tcp_state {
 	size_t sent_len;
 	struct buffer answer;
 	size_t searched_len;
+	struct loop_timer search; /* what came is looked at then, if not before */
 	char waiting_for[WAITING_FOR_SIZE];
 };
 
@@ -244,12 +250,34 @@ static bool judge_answer(struct tcp_state *state)
 		return true;
 	}
 	state->searched_len = state->answer.len;
+	loop_timer_clear(state->run->env->loop, &state->search);
 	if (state->answer.len < TCP_ANSWER_MAX)
 		return false;
 	expected_excerpt(state, expected, sizeof(expected));
 	probe_finish(state->run, PROBE_FAIL, REASON_BODY_TOO_LARGE,
 		     "\"%s\" is not in the first %d bytes of the answer", expected, TCP_ANSWER_MAX);
 	return true;
+}
+
+/* Puts the search of a piece off, to do it together with the pieces that follow, but not beyond the
+ * deadline. Returns whether it is put off. */
+static bool put_off_search(struct tcp_state *state)
+{
+	struct loop *loop = state->run->env->loop;
+	int64_t at_us = loop_now_us(loop) + SEARCH_PAUSE_US;
+
+	if (tcp_answer_is_due(state->run->conf, state->answer.len, state->searched_len))
+		return false;
+	if (state->search.position != 0)
+		return true;
+	if (at_us >= state->run->deadline_us)
+		at_us = state->run->deadline_us - 1;
+	return loop_timer_set(loop, &state->search, at_us) == 0;
+}
+
+static void on_search(struct loop_timer *timer)
+{
+	judge_answer(timer->owner);
 }
 
 /* Reads all there is before it searches, so that an answer in many pieces costs few searches. What
@@ -259,6 +287,7 @@ static void receive_answer(struct tcp_state *state)
 	enum progress progress = MOVED;
 	struct trouble trouble;
 	char bytes[READ_SIZE];
+	bool more_may_come;
 	size_t len;
 
 	while (progress == MOVED && state->answer.len < TCP_ANSWER_MAX) {
@@ -266,7 +295,9 @@ static void receive_answer(struct tcp_state *state)
 		if (progress == MOVED)
 			take_answer(state, bytes, len);
 	}
-	if (state->answer.len > state->searched_len && judge_answer(state))
+	more_may_come = progress == WAIT_READ || progress == WAIT_WRITE;
+	if (state->answer.len > state->searched_len && !(more_may_come && put_off_search(state)) &&
+	    judge_answer(state))
 		return;
 	wait_for_answer(state);
 	wait_or_fail(state, progress, &trouble);
@@ -420,6 +451,8 @@ static void tcp_start(struct probe_run *run)
 	struct error error = {""};
 
 	state->run = run;
+	state->search.on_expire = on_search;
+	state->search.owner = state;
 	connection_init(connection, run);
 	if (settings->warn_above_us > 0)
 		state->started_us = clock_monotonic_us();
@@ -449,6 +482,7 @@ static void tcp_stop(struct probe_run *run)
 	struct tcp_state *state = run->state;
 
 	connection_close(&state->connection);
+	loop_timer_clear(run->env->loop, &state->search);
 	buffer_free(&state->answer);
 	tcp_endpoint_free(&state->file_endpoint);
 }

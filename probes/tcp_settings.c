@@ -282,6 +282,13 @@ bool tcp_answer_matches(const struct tcp_settings *settings, const char *answer,
 		      settings->expected.len) != NULL;
 }
 
+bool tcp_answer_is_due(const struct tcp_settings *settings, size_t len, size_t searched)
+{
+	enum { SHORT_ANSWER = 1024 };
+
+	return !settings->regex || len <= SHORT_ANSWER || len - searched >= searched / 4;
+}
+
 /* ---- hooks ---- */
 
 static int check_tls(const struct tcp_settings *settings, struct error *error)

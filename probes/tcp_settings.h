@@ -61,4 +61,10 @@ const char *tcp_expected_text(const struct tcp_settings *settings);
 bool tcp_answer_matches(const struct tcp_settings *settings, const char *answer, size_t len,
 			size_t searched);
 
+/* Whether the answer, whose first `searched` bytes have been looked at before, is to be looked at
+ * again as soon as it has `len` bytes, although more may come. An expression is matched against the
+ * whole answer, so doing that for each of many small pieces would cost quadratic time; then it is
+ * done when the answer is short or has grown by a good part. */
+bool tcp_answer_is_due(const struct tcp_settings *settings, size_t len, size_t searched);
+
 #endif

@@ -199,6 +199,30 @@ class Exchange(TestCase):
         self.assert_exchange("fail", "body_mismatch", send(b"version x\r\n"),
                              expectRegex="version [0-9]+")
 
+    def test_regular_expression_in_a_long_answer_of_small_pieces(self):
+        junk, match = b"x" * 5000, b"version 7.4\r\n"
+        pattern = "version [0-9]+\\.[0-9]"
+        # what came last is looked at although nothing follows it
+        started = time.monotonic()
+        self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match), stall(),
+                             expectRegex=pattern, timeout=20)
+        self.assertLess(time.monotonic() - started, 5)
+        # nor does a peer put that off by sending on
+        self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match),
+                             drip(b"y" * 1000, 0.02), expectRegex=pattern, timeout=5)
+        # right before the end
+        self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match),
+                             expectRegex=pattern, timeout=20)
+        # before the deadline, which may come too early on a busy machine
+        self.assertIn("pass", (self.result(send(junk), pause(0.02), send(match), stall(),
+                                           expectRegex=pattern, timeout=0.09)["state"]
+                               for _ in range(50)))
+        # all of it byte by byte
+        self.assert_exchange("pass", "ok", drip(junk + match, 0), stall(), expectRegex=pattern,
+                             timeout=20)
+        self.assert_exchange("fail", "body_mismatch", drip(junk, 0), expectRegex=pattern,
+                             timeout=20)
+
     def test_slow_drip(self):
         self.assert_exchange("pass", "ok", drip(b"junk +PONG\r\n", 0.01), stall(),
                              expect="+PONG\\r\\n", timeout=20)

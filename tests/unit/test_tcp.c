@@ -133,6 +133,33 @@ static void test_regular_expression(void **state)
 	tcp_settings_release(&settings);
 }
 
+/* A peer that sends byte by byte. */
+static void test_an_expression_costs_linear_time(void **state)
+{
+	struct tcp_settings settings = {.port = text("1"), .expect_regex = text("x+y")};
+	struct tcp_settings plain = {.port = text("1"), .expect = text("xy")};
+	size_t searched = 0, work = 0;
+	struct error error;
+
+	(void)state;
+	assert_int_equal(tcp_settings_check(&settings, false, &error), 0);
+	assert_int_equal(tcp_settings_check(&plain, false, &error), 0);
+	for (size_t len = 1; len <= TCP_ANSWER_MAX; len++) {
+		/* bytes that are sought take linear time in any case */
+		assert_true(tcp_answer_is_due(&plain, len, len - 1));
+		if (!tcp_answer_is_due(&settings, len, searched))
+			continue;
+		work += len;
+		searched = len;
+	}
+	assert_true(work < (size_t)16 * TCP_ANSWER_MAX);
+	assert_true(searched > TCP_ANSWER_MAX / 2);
+	/* short answers are looked at with each byte */
+	assert_true(tcp_answer_is_due(&settings, 200, 199));
+	tcp_settings_release(&settings);
+	tcp_settings_release(&plain);
+}
+
 static void test_description(void **state)
 {
 	struct tcp_settings settings = {.host = text("[::1]"), .port = text("80")};
@@ -152,8 +179,11 @@ static void test_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_endpoints),   cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_matching),    cmocka_unit_test(test_regular_expression),
+		cmocka_unit_test(test_endpoints),
+		cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_matching),
+		cmocka_unit_test(test_regular_expression),
+		cmocka_unit_test(test_an_expression_costs_linear_time),
 		cmocka_unit_test(test_description),
 	};
 
