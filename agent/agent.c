@@ -254,7 +254,8 @@ static int start(struct agent *agent, struct config *config, struct error *error
 		config_free(config);
 		return -1;
 	}
-	agent->engine = engine_create(&agent->env, config);
+	agent->engine = engine_create(&agent->env, config,
+				      drain_file_exists(&config->settings) ? DRAIN_FILE : 0);
 	if (!agent->engine) {
 		config_free(config);
 		return error_set(error, "out of memory");
@@ -263,6 +264,7 @@ static int start(struct agent *agent, struct config *config, struct error *error
 	agent->shutdown.engine = agent->engine;
 	if (!agent->shutdown.on_delay_over)
 		agent->shutdown.on_delay_over = stop_loop;
+	drain_file_watch(&agent->drain_file, agent->loop, agent->engine);
 	agent->server = server_create(agent->loop, agent->engine, error);
 	if (!agent->server)
 		return -1;
@@ -332,6 +334,7 @@ void agent_end(struct agent *agent)
 	haproxy_agent_destroy(agent->haproxy_agent);
 	loop_timer_clear(agent->loop, &agent->shutdown.timer);
 	server_destroy(agent->server);
+	drain_file_unwatch(&agent->drain_file);
 	engine_destroy(agent->engine);
 	runner_shutdown();
 	resolver_destroy(agent->resolver);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "agent/config.h"
+#include "agent/drain_file.h"
 #include "agent/engine.h"
 #include "agent/haproxy_agent.h"
 #include "agent/loop.h"
@@ -34,6 +35,7 @@ struct agent {
 	 * calls loop_stop() itself. */
 	struct shutdown shutdown;
 	unsigned end_signals; /* how often SIGTERM or SIGINT has come */
+	struct drain_file drain_file;
 };
 
 /* What `--help` says about the options that agent_take_options() takes. */

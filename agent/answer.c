@@ -19,6 +19,7 @@ enum {
 	STATUS_NOT_FOUND = 404,
 	STATUS_METHOD_NOT_ALLOWED = 405,
 	STATUS_CONFLICT = 409,
+	STATUS_TOO_MANY = 429,
 	STATUS_UNAVAILABLE = 503,
 };
 
@@ -133,16 +134,43 @@ static void answer_probe(const struct question *question, const struct engine_pr
 	buffer_text(body, "\n");
 }
 
-/* ---- for our own commands, over the admin socket ---- */
+/* ---- waiting ---- */
 
+bool answer_is_due(const struct answer_source *source, enum answer_wait wait, int64_t now_us)
+{
+	const struct engine *engine = source->engine;
+	int64_t delay_us = engine_config(engine)->settings.drain_delay_us;
+
+	switch (wait) {
+	case WAIT_READY:
+		return engine_has_been_ready(engine);
+	case WAIT_STARTED:
+		return engine_verdict(engine, ENDPOINT_STARTUP).ok;
+	case WAIT_ASKERS_GONE:
+		return !engine_is_draining(engine) ||
+		       now_us - engine_draining_since_us(engine) >= delay_us ||
+		       askers_are_gone(&source->askers, now_us);
+	case WAIT_END:
+		break;
+	}
+	return false;
+}
+
+/* Returns whether `answer` is made already: to wait, or that there is no room to wait. */
 static bool is_held(const struct answer_source *source, const struct question *question,
 		    enum answer_wait wait, struct answer *answer)
 {
-	if (!question->wait || source->stopping)
+	if (!question->wait || question->wait_over || source->stopping ||
+	    answer_is_due(source, wait, question->now_us))
 		return false;
-	*answer = (struct answer){.kind = ANSWER_HELD, .wait = wait};
+	if (question->may_be_held)
+		*answer = (struct answer){.kind = ANSWER_HELD, .wait = wait};
+	else
+		say(answer, STATUS_TOO_MANY, "too many wait already; ask again\n");
 	return true;
 }
+
+/* ---- for our own commands, over the admin socket ---- */
 
 /* What `readyd status` shows. */
 static void answer_table(const struct answer_source *source, const struct question *question,
@@ -181,11 +209,9 @@ static void answer_check(const struct answer_source *source, const struct questi
 
 		if (strcmp(what, names[i]) != 0)
 			continue;
-		if (endpoint == ENDPOINT_READINESS && !engine_has_been_ready(source->engine) &&
-		    is_held(source, question, WAIT_READY, answer))
+		if (endpoint == ENDPOINT_READINESS && is_held(source, question, WAIT_READY, answer))
 			return;
-		if (endpoint == ENDPOINT_STARTUP && !engine_verdict(source->engine, endpoint).ok &&
-		    is_held(source, question, WAIT_STARTED, answer))
+		if (endpoint == ENDPOINT_STARTUP && is_held(source, question, WAIT_STARTED, answer))
 			return;
 		answer_check_endpoint(source, question, endpoint, what, answer);
 		return;
@@ -204,9 +230,20 @@ static void answer_check(const struct answer_source *source, const struct questi
 static void answer_drain(struct answer_source *source, const struct question *question,
 			 struct answer *answer)
 {
-	engine_drain(source->engine, DRAIN_COMMAND);
-	if (!is_held(source, question, WAIT_ASKERS_GONE, answer))
+	const struct engine *engine = source->engine;
+
+	if (!question->wait_over)
+		engine_drain(source->engine, DRAIN_COMMAND);
+	if (is_held(source, question, WAIT_ASKERS_GONE, answer))
+		return;
+	if (!question->wait)
 		say(answer, STATUS_OK, "draining\n");
+	else if (!engine_is_draining(engine))
+		say(answer, STATUS_CONFLICT, "taken back into service meanwhile\n");
+	else if (askers_are_gone(&source->askers, question->now_us))
+		say(answer, STATUS_OK, "draining, and nobody asks any more\n");
+	else
+		say(answer, STATUS_OK, "draining, and drain.delaySeconds is over\n");
 }
 
 static void answer_undrain(struct answer_source *source, const struct question *question,
@@ -233,29 +270,10 @@ static void answer_stop(struct answer_source *source, const struct question *que
 		say(answer, STATUS_CONFLICT, "this agent cannot be stopped so\n");
 		return;
 	}
-	source->stop(source->stop_owner);
+	if (!question->wait_over)
+		source->stop(source->stop_owner);
 	if (!is_held(source, question, WAIT_END, answer))
-		say(answer, STATUS_OK, "stopping\n");
-}
-
-bool answer_is_due(const struct answer_source *source, enum answer_wait wait, int64_t now_us)
-{
-	const struct engine *engine = source->engine;
-	int64_t delay_us = engine_config(engine)->settings.drain_delay_us;
-
-	switch (wait) {
-	case WAIT_READY:
-		return engine_has_been_ready(engine);
-	case WAIT_STARTED:
-		return engine_verdict(engine, ENDPOINT_STARTUP).ok;
-	case WAIT_ASKERS_GONE:
-		return !engine_is_draining(engine) ||
-		       now_us - engine_draining_since_us(engine) >= delay_us ||
-		       askers_are_gone(&source->askers, now_us);
-	case WAIT_END:
-		break;
-	}
-	return false;
+		say(answer, STATUS_OK, question->wait ? "stopped\n" : "stopping\n");
 }
 
 struct command {

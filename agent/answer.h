@@ -32,6 +32,8 @@ struct question {
 	size_t excluded_count;
 	bool too_many_excluded;
 	bool verbose, colour, wait; /* ?verbose and so on */
+	bool wait_over;             /* it was held, and is to be answered now */
+	bool may_be_held;           /* there is room for it to wait */
 	bool admin;                 /* over the admin socket */
 	bool trusted;               /* from root or our own user, over a unix socket */
 	bool details;               /* may see targets and messages */

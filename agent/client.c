@@ -1,6 +1,7 @@
 #include "agent/client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@ static int remaining_ms(int64_t deadline_us)
 {
 	int64_t left_us = deadline_us - clock_monotonic_once_us();
 
-	return left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
+	if (left_us <= 0)
+		return 0;
+	return left_us < (int64_t)INT_MAX * 1000 ? (int)((left_us + 999) / 1000) : INT_MAX;
 }
 
 /* Anybody may take an abstract name, or a path in a directory for all, and give the answers. */
@@ -67,7 +70,9 @@ static int connect_to(const char *socket_name, int64_t deadline_us, struct error
 		}
 		if (errno == ECONNREFUSED || errno == ENOENT) {
 			*ret_failure = CLIENT_NOBODY;
-			error_set(error, "no readyd listens on %s; is `readyd serve` running?",
+			error_set(error,
+				  "no readyd listens on %s; is `readyd serve` or `readyd run` "
+				  "running?",
 				  socket_name);
 		} else if (errno == EAGAIN) {
 			*ret_failure = CLIENT_SILENT;
@@ -86,11 +91,12 @@ static int connect_to(const char *socket_name, int64_t deadline_us, struct error
 	return -1;
 }
 
-static int send_request(int fd, const char *path, bool accept_json, char *piece,
+static int send_request(int fd, const struct client_request *request, char *piece,
 			struct error *error)
 {
-	int len = snprintf(piece, PIECE_SIZE, "GET %s HTTP/1.0\r\n%s\r\n", path,
-			   accept_json ? "Accept: application/json\r\n" : "");
+	int len =
+		snprintf(piece, PIECE_SIZE, "%s %s HTTP/1.0\r\n%s\r\n", request->method,
+			 request->path, request->accept_json ? "Accept: application/json\r\n" : "");
 
 	if (len < 0 || len >= PIECE_SIZE)
 		return error_set(error, "the name is too long");
@@ -189,7 +195,7 @@ static int read_answer(int fd, int64_t deadline_us, char *piece, struct answer *
 	return 0;
 }
 
-int client_get(const char *socket_name, const char *path, bool accept_json, int64_t deadline_us,
+int client_ask(const char *socket_name, const struct client_request *request, int64_t deadline_us,
 	       struct buffer *body, struct error *error)
 {
 	/* For the request and then for what comes of the answer: on as few pages as possible. */
@@ -201,7 +207,7 @@ int client_get(const char *socket_name, const char *path, bool accept_json, int6
 	if (fd < 0)
 		return failure;
 	failure = CLIENT_ERROR;
-	if (send_request(fd, path, accept_json, piece, error) == 0)
+	if (send_request(fd, request, piece, error) == 0)
 		failure = read_answer(fd, deadline_us, piece, &answer, error);
 	close(fd);
 	if (failure != 0)

@@ -19,12 +19,18 @@ enum client_failure {
 /* The admin socket's name: what the command line says, or READYD_SOCKET, or the default. */
 const char *client_socket_name(const char *from_command_line);
 
-/* GETs `path` from the agent at `socket_name` into `body`, which is empty (and has to have room for
- * the headers too, while they are read). `accept_json` asks for JSON. Asks nobody but root's or our
- * own user's agent, unless we are root ourselves. Returns the HTTP status of a complete answer,
- * whose body is not empty if it is 200; or an enum client_failure with a sentence. `deadline_us` is
- * on clock_monotonic_us(). */
-int client_get(const char *socket_name, const char *path, bool accept_json, int64_t deadline_us,
+struct client_request {
+	const char *method; /* "GET", "POST" */
+	const char *path;
+	bool accept_json;
+};
+
+/* Asks the agent at `socket_name`, whose answer goes into `body`, which is empty (and has to have
+ * room for the headers too, while they are read). Asks nobody but root's or our own user's agent,
+ * unless we are root ourselves. Returns the HTTP status of a complete answer, whose body is not
+ * empty if it is 200; or an enum client_failure with a sentence. `deadline_us` is on
+ * clock_monotonic_us(). */
+int client_ask(const char *socket_name, const struct client_request *request, int64_t deadline_us,
 	       struct buffer *body, struct error *error);
 
 #endif

@@ -4,6 +4,7 @@
  * hand does not need: asking the agent touches no library at all. */
 
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,6 +29,12 @@ enum {
 	WHAT_MAX = 32,
 	OPTIONS_MAX = 64,
 	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
+	/* Just below the 30 seconds that container engines allow a check by default. */
+	DEFAULT_WAIT_US = 29 * 1000 * 1000,
+	/* Of --wait's time: for telling in the end what is not ready. */
+	RESERVE_US = 500 * 1000,
+	RETRY_MS = 20,
+	STATUS_TOO_MANY = 429,
 	/* An agent's answer about one probe holds at most its history and 4 KiB of output. */
 	ANSWER_MAX = 128 * 1024,
 	/* What the usual answer needs, with its headers. */
@@ -49,6 +56,7 @@ struct question {
 
 struct check {
 	bool json;
+	bool wait; /* for the first time that it is ready */
 	const char *socket_name;
 	int64_t deadline_us;
 	int64_t timeout_us;
@@ -71,14 +79,19 @@ static const char help[] =
 	"\n"
 	"  -o NAME=VALUE    a setting of the target before it, by its name in the\n"
 	"                   configuration file (repeat for several)\n"
+	"  --wait           while the instance has never been ready, wait until it is, and\n"
+	"                   answer at that instant; from then on answer at once (for\n"
+	"                   readiness, and for startup)\n"
 	"  --timeout TIME   the whole may take so long, such as 500ms or 2.5\n"
-	"                   (default 3 seconds)\n"
+	"                   (default 3 seconds; 29 with --wait, as engines allow 30)\n"
 	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd;\n"
 	"                   `socket:` in the agent's configuration is not read here)\n"
 	"  --json           print JSON\n"
 	"\n"
 	"examples:\n"
 	"  HEALTHCHECK CMD [\"/readyd\", \"check\"]\n"
+	"  HEALTHCHECK --interval=5s --timeout=30s --start-period=5m --start-interval=100ms \\\n"
+	"      CMD [\"/readyd\", \"check\", \"--wait\"]\n"
 	"  readyd check liveness\n"
 	"  readyd check http://127.0.0.1:8080/healthz\n"
 	"  readyd check postgres://app@db/users -o role=primary -o passwordFile=/run/secrets/db\n";
@@ -109,11 +122,9 @@ static int add_what(struct check *check, char *word)
 static int parse(struct check *check, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},
-		{"json", no_argument, NULL, 'j'},
-		{"timeout", required_argument, NULL, 't'},
-		{"socket", required_argument, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{"help", no_argument, NULL, 'h'},         {"json", no_argument, NULL, 'j'},
+		{"wait", no_argument, NULL, 'w'},         {"timeout", required_argument, NULL, 't'},
+		{"socket", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
 	};
 	int letter;
 
@@ -127,6 +138,9 @@ static int parse(struct check *check, int argc, char **argv)
 			return command_print_help(help) < 0 ? -1 : 1;
 		case 'j':
 			check->json = true;
+			break;
+		case 'w':
+			check->wait = true;
 			break;
 		case 't':
 			result = command_take_timeout("check", optarg, &check->timeout_us);
@@ -159,6 +173,16 @@ static int parse(struct check *check, int argc, char **argv)
 		check->questions[0].what.word = "readiness";
 		check->question_count = 1;
 	}
+	for (size_t i = 0; check->wait && i < check->question_count; i++) {
+		const struct target *what = &check->questions[i].what;
+
+		if (strcmp(what->word, "readiness") != 0 && strcmp(what->word, "startup") != 0)
+			return usage_error("--wait asks the agent for readiness or startup; for "
+					   "anything else use `readyd wait`",
+					   what->word);
+	}
+	if (check->timeout_us == 0)
+		check->timeout_us = check->wait ? DEFAULT_WAIT_US : DEFAULT_TIMEOUT_US;
 	return 0;
 }
 
@@ -224,7 +248,7 @@ static void write_path(const char *name, char *path, size_t size)
 {
 	size_t len = (size_t)snprintf(path, size, "/check/");
 
-	for (; *name && len + 4 <= size; name++) {
+	for (; *name && len + sizeof("%FF?wait") <= size; name++) {
 		unsigned char c = (unsigned char)*name;
 		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
 			     (c >= '0' && c <= '9') || strchr("._-", c);
@@ -245,15 +269,55 @@ static enum probe_reason reason_of_failure(int failure)
 	}
 }
 
+static int ask_once(const struct check *check, struct question *question, const char *path,
+		    int64_t deadline_us, struct error *error)
+{
+	const struct client_request request = {.method = "GET",
+					       .path = path,
+					       .accept_json = check->json};
+
+	buffer_clear(&question->answer);
+	return client_ask(client_socket_name(check->socket_name), &request, deadline_us,
+			  &question->answer, error);
+}
+
+/* Asks until the agent has an answer that counts: it holds the question until the instance is ready
+ * for the first time, but it may not be there yet, or hold as many as it can already. Some time is
+ * kept back for asking what the matter is. */
+static int ask_and_wait(const struct check *check, struct question *question, char *path,
+			size_t path_size, struct error *error)
+{
+	int64_t reserve_us = check->timeout_us / 10;
+	int64_t until_us, now_us;
+	size_t len = strlen(path);
+
+	until_us = check->deadline_us - (reserve_us < RESERVE_US ? reserve_us : RESERVE_US);
+	snprintf(path + len, path_size - len, "?wait");
+	for (;;) {
+		int status = ask_once(check, question, path, until_us, error);
+
+		if (status > 0 && status != STATUS_TOO_MANY)
+			return status;
+		now_us = clock_monotonic_once_us();
+		if (now_us >= until_us)
+			break;
+		poll(NULL, 0, RETRY_MS);
+	}
+	path[len] = '\0';
+	return ask_once(check, question, path, check->deadline_us, error);
+}
+
 static void ask_agent(const struct check *check, struct question *question)
 {
 	struct error error = {{0}};
-	char path[3 * TARGET_NAME_MAX + sizeof("/check/")];
+	char path[3 * TARGET_NAME_MAX + sizeof("/check/?wait")];
 	int status;
 
 	write_path(question->what.word, path, sizeof(path));
-	status = client_get(client_socket_name(check->socket_name), path, check->json,
-			    check->deadline_us, &question->answer, &error);
+	if (check->wait)
+		status = ask_and_wait(check, question, path, sizeof(path), &error);
+	else
+		status = ask_once(check, question, path, check->deadline_us, &error);
 	if (status == 200)
 		return;
 	question->failed = true;
@@ -428,7 +492,6 @@ int cmd_check(int argc, char **argv)
 	int failed = 0;
 	int parsed;
 
-	check.timeout_us = DEFAULT_TIMEOUT_US;
 	check.options = (struct target_options){check.option_items, OPTIONS_MAX, 0};
 	parsed = parse(&check, argc, argv);
 	if (parsed != 0)

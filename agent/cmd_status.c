@@ -35,13 +35,19 @@ static int usage_error(const char *sentence, const char *word)
 static int show(const char *socket_name, bool json, int64_t timeout_us)
 {
 	bool colour = !json && isatty(STDOUT_FILENO);
-	const char *path = json ? "/status" : colour ? "/table?colour" : "/table";
+	const struct client_request request = {
+		.method = "GET",
+		.path = json     ? "/status"
+			: colour ? "/table?colour"
+				 : "/table",
+		.accept_json = json,
+	};
 	struct error error = {{0}};
 	struct buffer answer;
 	int status;
 
 	buffer_init(&answer, ANSWER_MAX);
-	status = client_get(client_socket_name(socket_name), path, json,
+	status = client_ask(client_socket_name(socket_name), &request,
 			    clock_monotonic_us() + timeout_us, &answer, &error);
 	if (status == 200)
 		fwrite(answer.data, 1, answer.len, stdout);

@@ -116,7 +116,8 @@ void engine_update_verdicts(struct engine *engine)
 	tell_observers(engine);
 }
 
-struct engine *engine_create(const struct probe_env *env, struct config *config)
+struct engine *engine_create(const struct probe_env *env, struct config *config,
+			     unsigned drain_sources)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
 	struct config *nothing = calloc(1, sizeof(*nothing));
@@ -132,6 +133,9 @@ struct engine *engine_create(const struct probe_env *env, struct config *config)
 	engine->started_us = clock_monotonic_us();
 	engine->started_wall_ms = clock_wall_ms();
 	engine->life_began_us = engine->started_us;
+	engine->drain_sources = drain_sources;
+	engine->draining_since_us = engine->started_us;
+	engine->instance.draining = drain_sources != 0;
 	engine->runs_max = runner_runs_allowed();
 	for (int i = 0; i < ENDPOINT_COUNT; i++)
 		engine->verdicts[i] = (struct verdict){.ok = i == ENDPOINT_LIVENESS};

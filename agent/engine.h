@@ -49,8 +49,17 @@ struct engine_probe {
 
 struct engine;
 
-/* Starts running the configuration, which becomes the engine's. NULL when out of memory. */
-struct engine *engine_create(const struct probe_env *env, struct config *config);
+/* Who wants the instance to be out of service. It drains while anybody does. */
+enum drain_source {
+	DRAIN_COMMAND = 1,  /* `readyd drain` */
+	DRAIN_FILE = 2,     /* drain.file exists */
+	DRAIN_STOPPING = 4, /* the end has begun: not to be taken back */
+};
+
+/* Starts running the configuration, which becomes the engine's; `drain_sources` (of enum
+ * drain_source) are those that have it drain from the beginning. NULL when out of memory. */
+struct engine *engine_create(const struct probe_env *env, struct config *config,
+			     unsigned drain_sources);
 void engine_destroy(struct engine *engine);
 
 /* Goes over to another configuration, which becomes the engine's: probes whose identity is the same
@@ -82,13 +91,6 @@ const struct engine_probe *engine_find(const struct engine *engine, enum role ro
 
 /* Whether this probe on its own is as its endpoint wants it. */
 bool engine_probe_ok(const struct engine_probe *probe);
-
-/* Who wants the instance to be out of service. It drains while anybody does. */
-enum drain_source {
-	DRAIN_COMMAND = 1,  /* `readyd drain` */
-	DRAIN_FILE = 2,     /* drain.file exists */
-	DRAIN_STOPPING = 4, /* the end has begun: not to be taken back */
-};
 
 /* Takes the instance out of service, or back, as far as this source is concerned. */
 void engine_drain(struct engine *engine, enum drain_source source);

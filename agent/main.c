@@ -18,6 +18,8 @@ static const struct verb verbs[] = {
 	{"check", cmd_check, "one answer and exit 0 or 1, for HEALTHCHECK"},
 	{"serve", cmd_serve, "run the probes and answer over HTTP"},
 	{"wait", cmd_wait, "block until targets pass, then exit 0 or run a command"},
+	{"drain", cmd_drain, "take the instance out of service, or end it"},
+	{"undrain", cmd_undrain, "put the instance back into service"},
 	{"status", cmd_status, "show what the running agent knows"},
 	{"config", cmd_config, "validate a configuration"},
 };

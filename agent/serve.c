@@ -322,13 +322,14 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.admin = client->admin,
 		.trusted = client->trusted,
 		.details = may_see_details(server, client),
+		.wait_over = client->wait_over,
+		.may_be_held = may_hold(server),
 	};
 	struct arguments arguments = {.question = &question};
 	struct answer answer;
 
 	question.excluded = arguments.excluded;
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_argument, &arguments);
-	question.wait = question.wait && !client->wait_over && may_hold(server);
 	answer_question(&server->source, &question, &answer);
 	switch (answer.kind) {
 	case ANSWER_BARE:

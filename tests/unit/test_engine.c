@@ -181,7 +181,7 @@ static void test_first_tries_come_quickly(void **unused)
 
 	(void)unused;
 	conf->passes_from = 4;
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	assert_false(engine_verdict(engine, ENDPOINT_READINESS).ok);
 	for (int i = 0; i < 500 && conf->starts < 5; i++)
 		loop_turn(loop, 10 * MS);
@@ -201,7 +201,7 @@ static void test_runs_never_overlap(void **unused)
 
 	(void)unused;
 	conf->takes_us = 35 * MS;
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	run_for(300 * MS);
 	assert_int_equal(conf->most_running, 1);
 	assert_in_range(conf->starts, 2, 9);
@@ -212,7 +212,7 @@ static void test_the_deadline_ends_a_run(void **unused)
 {
 	struct config *config = new_config(1);
 	struct fake_conf *conf = add_probe(config, ROLE_READINESS, "hangs", NEVER_END, 1000 * MS);
-	struct engine *engine = engine_create(&env, config);
+	struct engine *engine = engine_create(&env, config, 0);
 
 	(void)unused;
 	while (only_probe(engine)->runs == 0)
@@ -231,7 +231,7 @@ static void test_the_first_finish_counts(void **unused)
 
 	(void)unused;
 	add_probe(config, ROLE_LIVENESS, "twice", FINISH_TWICE, 1000 * MS);
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	while (only_probe(engine)->runs == 0)
 		loop_turn(loop, -1);
 	assert_string_equal(only_probe(engine)->result.message, "the first");
@@ -247,7 +247,7 @@ static void test_every_start_is_stopped_at_the_end(void **unused)
 {
 	struct config *config = new_config(1);
 	struct fake_conf *conf = add_probe(config, ROLE_READINESS, "hangs", NEVER_END, 1000 * MS);
-	struct engine *engine = engine_create(&env, config);
+	struct engine *engine = engine_create(&env, config, 0);
 	struct config *empty = new_config(0);
 
 	(void)unused;
@@ -270,7 +270,7 @@ static void test_a_jump_of_the_wall_clock_changes_nothing(void **unused)
 		struct config *config = new_config(1);
 		struct fake_conf *conf =
 			add_probe(config, ROLE_READINESS, "steady", PASS_AT_ONCE, 20 * MS);
-		struct engine *engine = engine_create(&env, config);
+		struct engine *engine = engine_create(&env, config, 0);
 
 		wall_offset_s = 0;
 		run_for(100 * MS);
@@ -298,7 +298,7 @@ static void test_reload_keeps_what_is_unchanged(void **unused)
 	add_probe(after, ROLE_READINESS, "changed", PASS_AT_ONCE, 1000 * MS);
 	after->probes[0]->identity = 2;
 	add_probe(after, ROLE_READINESS, "kept", NEVER_END, 1000 * MS);
-	engine = engine_create(&env, before);
+	engine = engine_create(&env, before, 0);
 	loop_turn(loop, 0);
 	probe = engine_find(engine, ROLE_READINESS, "kept");
 	assert_int_equal(kept->running, 1);
@@ -323,7 +323,7 @@ static void test_startup_opens_the_gate_once(void **unused)
 
 	(void)unused;
 	startup->passes_from = 3;
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	while (startup->starts < 3)
 		loop_turn(loop, -1);
 	assert_int_equal(readiness->starts + liveness->starts, 0);
@@ -345,7 +345,7 @@ static void test_draining_concerns_readiness_alone(void **unused)
 
 	(void)unused;
 	add_probe(config, ROLE_LIVENESS, "app", PASS_AT_ONCE, 10 * MS);
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	loop_turn(loop, 0);
 	engine_drain(engine, DRAIN_COMMAND);
 	engine_drain(engine, DRAIN_FILE);
@@ -371,7 +371,7 @@ static void test_thousands_are_treated_alike(void **unused)
 		snprintf(name, sizeof(name), "p%d", i);
 		confs[i] = add_probe(config, ROLE_READINESS, name, PASS_AT_ONCE, 200 * MS);
 	}
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	run_for(1100 * MS);
 	for (int i = 0; i < PROBES_MAX; i++) {
 		least = confs[i]->starts < least ? confs[i]->starts : least;
@@ -397,7 +397,7 @@ static void test_more_runs_than_descriptors_wait_their_turn(void **unused)
 		confs[i] = add_probe(config, ROLE_READINESS, name, PASS_LATER, 60 * 1000 * MS);
 		confs[i]->takes_us = 20 * MS;
 	}
-	engine = engine_create(&env, config);
+	engine = engine_create(&env, config, 0);
 	for (int turn = 0; turn < 20000 && !engine_verdict(engine, ENDPOINT_READINESS).ok; turn++) {
 		loop_turn(loop, 10 * MS);
 		assert_true(runner_running_count() <= 1024);
