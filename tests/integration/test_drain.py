@@ -205,13 +205,13 @@ class Wait(unittest.TestCase):
         return time.monotonic()
 
     def test_it_returns_at_once_when_nobody_asks(self):
-        with Agent("drain: { delaySeconds: 60 }\n") as agent:
+        with Agent(NO_PROBES, drain_delay=60) as agent:
             done = drain(agent, "--wait")
             self.assertEqual((done.returncode, done.stdout),
                              (0, "draining, and nobody asks any more\n"))
 
     def test_it_waits_until_nobody_asks(self):
-        with Agent("drain: { delaySeconds: 60 }\n") as agent:
+        with Agent(NO_PROBES, drain_delay=60) as agent:
             seen = 0
 
             def left():
@@ -233,7 +233,7 @@ class Wait(unittest.TestCase):
             self.assertLess(returned, stopped + 20)
 
     def test_it_waits_no_longer_than_the_delay(self):
-        with Agent("drain: { delaySeconds: 1 }\n") as agent:
+        with Agent(NO_PROBES, drain_delay=1) as agent:
             agent.get("/ready")
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 waiting = pool.submit(drain, agent, "--wait")
@@ -243,7 +243,7 @@ class Wait(unittest.TestCase):
                              (0, "draining, and drain.delaySeconds is over\n"))
 
     def test_undrain_ends_the_wait(self):
-        with Agent("drain: { delaySeconds: 60 }\n") as agent:
+        with Agent(NO_PROBES, drain_delay=60) as agent:
             agent.get("/ready")
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 waiting = pool.submit(drain, agent, "--wait")
@@ -254,7 +254,7 @@ class Wait(unittest.TestCase):
                              (1, "readyd drain: taken back into service meanwhile\n"))
 
     def test_it_gives_up_in_time(self):
-        with Agent("drain: { delaySeconds: 60 }\n") as agent:
+        with Agent(NO_PROBES, drain_delay=60) as agent:
             agent.get("/ready")
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 waiting = pool.submit(drain, agent, "--wait", "--timeout", "500ms")
