@@ -273,7 +273,6 @@ static int start(struct agent *agent, struct config *config, struct error *error
 	return agent->haproxy_agent ? 0 : -1;
 }
 
-/* There is no log yet. */
 int agent_start(struct agent *agent)
 {
 	struct faults faults = {0};
@@ -285,6 +284,7 @@ int agent_start(struct agent *agent)
 	config = config_load(agent->config_path, environ, agent->overrides, agent->override_count,
 			     &faults);
 	if (!config) {
+		/* There is no log yet. */
 		command_print_faults(agent->verb, &faults);
 		faults_free(&faults);
 		return -1;

@@ -368,13 +368,12 @@ static void on_end_signal(void *owner, int signal_number)
 	loop_stop(wait->loop);
 }
 
-static void on_terminal_signal(void *owner, int signal_number)
+static void on_continue(void *owner, int signal_number)
 {
 	struct wait *wait = owner;
 
-	if (signal_number == SIGCONT)
-		display_resume(wait->display);
-	display_resize(wait->display);
+	(void)signal_number;
+	display_resume(wait->display);
 }
 
 /* Who was started with a signal ignored goes on ignoring it. */
@@ -388,9 +387,7 @@ static int watch_signals(struct wait *wait)
 		    loop_signal_set(wait->loop, ending[i], on_end_signal, wait) < 0)
 			return -1;
 	}
-	if (loop_signal_set(wait->loop, SIGWINCH, on_terminal_signal, wait) < 0)
-		return -1;
-	return loop_signal_set(wait->loop, SIGCONT, on_terminal_signal, wait);
+	return loop_signal_set(wait->loop, SIGCONT, on_continue, wait);
 }
 
 /* -1 when something is lacking. */

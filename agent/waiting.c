@@ -1,11 +1,14 @@
 #include "agent/waiting.h"
 
-#include <string.h>
+#include <sys/resource.h>
 
 #include "agent/health.h"
 
-/* Later than the deadline of the last tries, so that what they have to say is still heard. */
-enum { END_MARGIN_US = 1000 };
+enum {
+	/* Later than the deadline of the last tries, so that what they say is still heard. */
+	END_MARGIN_US = 1000,
+	SHARE_OF_DURATION = 4,
+};
 
 static void end(struct waiting *waiting, enum waiting_outcome outcome)
 {
@@ -36,6 +39,22 @@ static void try_after(struct waiting_target *target, int64_t delay_us)
 	loop_timer_set(target->waiting->env->loop, &target->retry, clock_monotonic_us() + delay_us);
 }
 
+/* The processor time that this process and its children have taken. */
+static int64_t cpu_time_us(void)
+{
+	static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	int64_t sum_us = 0;
+
+	for (size_t i = 0; i < sizeof(whose) / sizeof(whose[0]); i++) {
+		struct rusage usage = {0};
+
+		getrusage(whose[i], &usage);
+		sum_us += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+			  usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+	}
+	return sum_us;
+}
+
 static void try_target(struct waiting_target *target)
 {
 	struct waiting *waiting = target->waiting;
@@ -55,6 +74,7 @@ static void try_target(struct waiting_target *target)
 		target->config->timeout_us =
 			left_us < target->timeout_us ? left_us : target->timeout_us;
 	}
+	target->cpu_before_us = cpu_time_us();
 	runner_start(&target->runner);
 }
 
@@ -63,12 +83,18 @@ static void on_retry(struct loop_timer *timer)
 	try_target(timer->owner);
 }
 
-/* A try that took long because nothing came cost nobody anything but the time. */
+/* What the try cost. Here that is processor time, and when all tries have paused for as long as it
+ * took, they do not take more than half of a processor. On the other side the time can have been
+ * spent on work or on waiting; a part of it is a pause that neither overloads who works nor keeps
+ * from seeing soon when the waiting is over. A try that ended for want of an answer was no work. */
 static int64_t cost_us(const struct waiting_target *target)
 {
-	const struct probe_result *result = &target->result;
+	int64_t here_us = cpu_time_us() - target->cpu_before_us;
+	int64_t there_us = target->result.duration_us / SHARE_OF_DURATION;
 
-	return result->duration_us < target->config->timeout_us ? result->duration_us : 0;
+	if (target->result.duration_us >= target->config->timeout_us)
+		there_us = 0;
+	return here_us > there_us ? here_us : there_us;
 }
 
 static void try_again(struct waiting_target *target)

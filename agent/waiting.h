@@ -26,7 +26,8 @@ struct waiting_target {
 	struct waiting *waiting;
 	struct runner runner;
 	struct loop_timer retry;
-	int64_t timeout_us; /* as configured */
+	int64_t timeout_us;    /* as configured */
+	int64_t cpu_before_us; /* what had been used up when the last try began */
 };
 
 enum waiting_outcome { WAITING_UNDER_WAY, WAITING_DONE, WAITING_TIMED_OUT };

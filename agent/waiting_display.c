@@ -91,6 +91,7 @@ static bool flush_output(struct display *display)
 	return true;
 }
 
+/* Each time, because only the processes in the foreground are told of a change. */
 static void take_size(struct display *display)
 {
 	struct winsize size = {0};
@@ -174,6 +175,8 @@ static void draw_line(struct display *display, const struct waiting_target *targ
 	buffer_text(output, done ? "\033[32m" : "\033[33m");
 	used += put(output, done ? "done " : "wait ", display->columns, false);
 	buffer_text(output, "\033[0m");
+	if (name_width > display->columns - used)
+		name_width = display->columns - used;
 	used += put(output, target->config->name, name_width, true);
 	snprintf(elapsed, sizeof(elapsed), " %6.1f s  ",
 		 seconds_since(display->waiting->started_us, done ? target->done_us : now_us));
@@ -241,6 +244,7 @@ static void go_back(struct display *display)
 static void draw(struct display *display)
 {
 	if (flush_output(display)) {
+		take_size(display);
 		go_back(display);
 		/* What is wider than it seems must not go on in the next line. */
 		buffer_text(&display->output, "\033[?7l");
@@ -331,7 +335,6 @@ struct display *display_create(struct loop *loop, const struct waiting *waiting,
 		}
 		return display;
 	}
-	take_size(display);
 	/* What is there already need not be drawn, only to vanish. */
 	if (!quiet)
 		loop_timer_set(loop, &display->redraw, clock_monotonic_us() + REDRAW_US / 2);
@@ -342,14 +345,6 @@ void display_result(struct display *display, const struct waiting_target *target
 {
 	if (!display->live && !display->quiet)
 		log_transition(display, target);
-}
-
-void display_resize(struct display *display)
-{
-	if (!display->live || display->quiet)
-		return;
-	take_size(display);
-	draw(display);
 }
 
 void display_resume(struct display *display)

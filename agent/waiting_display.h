@@ -15,9 +15,6 @@ struct display *display_create(struct loop *loop, const struct waiting *waiting,
 /* Tells of a try. */
 void display_result(struct display *display, const struct waiting_target *target);
 
-/* The size of the terminal has changed. */
-void display_resize(struct display *display);
-
 /* Others may have written to the terminal: leaves alone what was drawn. */
 void display_resume(struct display *display);
 

@@ -292,6 +292,97 @@ def section_start(options, report):
                    f"{milliseconds(theirs)})", "< 5 ms", ours < 5000, us=ours, other_us=theirs)
 
 
+# --- waiting -------------------------------------------------------------------------------------------
+
+def wait_round(ground, options, kind, port, url, start, delay):
+    """Milliseconds from the moment a dependency can serve until `readyd wait` returns.
+
+    It is waited for from the beginning, started after a while, and found to serve by a client of our
+    own that asks it all the time.
+    """
+    cpu = str(tools.CLIENT_CPU)
+    watcher = subprocess.Popen([ground.compile("can_serve"), cpu, kind, str(port)],
+                               stdout=subprocess.PIPE, text=True)
+    waiting = subprocess.Popen(["taskset", "-c", cpu, options.binary, "wait", "--quiet", url],
+                               env=tools.ENVIRONMENT)
+    tools.settle(delay)
+    start()
+    status = waiting.wait()
+    returned = time.monotonic()
+    served, _ = watcher.communicate()
+    if status != 0 or watcher.returncode != 0:
+        sys.exit(f"waiting for {url}: readyd wait ended with {status}, can_serve with {watcher.returncode}")
+    return returned * 1000 - int(served) / 1000
+
+
+def report_waits(report, what, times):
+    median = statistics.median(times)
+    report.add(f"from when {what} can serve until wait returns",
+               f"{median:.1f} ms ({min(times):.1f}..{max(times):.1f})", "< 50 ms", median < 50, ms=median,
+               all_ms=times)
+
+
+def late_postgres(ground, options, delay):
+    import postgres_server
+
+    server = postgres_server.Server()
+    ground.addCleanup(server.destroy)
+
+    def start():
+        server.start(wait=False)
+        tools.pin(server.process.pid, tools.SERVER_CPU)
+
+    taken = wait_round(ground, options, "postgres", server.port, server.url(), start, delay)
+    server.destroy()
+    return taken
+
+
+def late_redis(ground, options, delay, data):
+    port = tools.harness.free_port()
+    process = None
+
+    def start():
+        nonlocal process
+        process = ground.start(["redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", data,
+                                "--save", ""])
+        tools.pin(process.pid, tools.SERVER_CPU)
+
+    taken = wait_round(ground, options, "redis", port, f"redis://127.0.0.1:{port}", start, delay)
+    ground.end(process)
+    return taken
+
+
+def late_http(ground, options, delay):
+    port = tools.harness.free_port()
+    process = None
+
+    def start():
+        nonlocal process
+        process = ground.start_nginx(port)
+
+    taken = wait_round(ground, options, "http", port, f"http://127.0.0.1:{port}/", start, delay)
+    ground.end(process)
+    return taken
+
+
+def section_wait(options, report):
+    """`readyd wait` for servers that start later, by up to five seconds"""
+    import redis_server
+
+    rounds, longest = (3, 0.5) if options.quick else (20, 5)
+    # Evenly spread, in no step with anything.
+    delays = [longest * (0.1 + number * 0.618 % 0.9) for number in range(rounds)]
+    with tools.Ground() as ground:
+        report_waits(report, "PostgreSQL", [late_postgres(ground, options, delay) for delay in delays])
+        full = redis_server.Server(ground)
+        full.command("DEBUG", "POPULATE", 100000 if options.quick else 2000000)
+        full.command("SAVE")
+        full.kill()
+        report_waits(report, "Redis, which loads its data,",
+                     [late_redis(ground, options, delay, full.data) for delay in delays])
+        report_waits(report, "nginx", [late_http(ground, options, delay) for delay in delays])
+
+
 def section_sizes(options, report):
     """The binary"""
     for what, program, bar in (("with everything", options.binary, 4.5 * MIB),
@@ -304,7 +395,7 @@ def section_sizes(options, report):
 
 SECTIONS = {"check": section_check, "targets": section_targets, "load": section_load,
             "memory": section_memory, "schedule": section_schedule, "start": section_start,
-            "sizes": section_sizes}
+            "wait": section_wait, "sizes": section_sizes}
 
 
 def parse_options():

@@ -78,12 +78,17 @@ class Ground(harness.TestCase):
     def nginx(self):
         """(process, port) of an nginx with one worker that says 200 to everything."""
         port = harness.free_port()
+        process = self.start_nginx(port, ready=lambda: harness.port_open(port))
+        return process, port
+
+    def start_nginx(self, port, ready=None):
+        """The process of such an nginx."""
         directory = self.tmp / f"nginx-{port}"
         directory.mkdir()
         (directory / "nginx.conf").write_text(nginx_config(directory, port))
-        process = self.start(nginx_command(directory), ready=lambda: harness.port_open(port))
+        process = self.start(nginx_command(directory), ready=ready)
         pin(process.pid, SERVER_CPU)
-        return process, port
+        return process
 
 
 def nginx_command(directory):

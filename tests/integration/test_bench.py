@@ -40,3 +40,11 @@ class Bench(harness.TestCase):
         self.assertGreater(row["us"], 100)
         self.assertGreater(row["other_us"], 100)
         self.assertRegex(row["bar"], "5 ms")
+
+    def test_wait(self):
+        rows = self.measure("wait")
+        self.assertEqual(len(rows), 3)
+        for row in rows:
+            # A client may need a moment more than readyd to see it.
+            self.assertGreater(min(row["all_ms"]), -50)
+            self.assertEqual(row["met"], row["ms"] < 50)

@@ -1,0 +1,317 @@
+"""`readyd wait` on a terminal: live lines, which are redrawn in place and leave no trace."""
+
+import fcntl
+import os
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import unittest
+
+from harness import BINARY, PATIENCE_SECONDS, TestCase, clean_environment, free_port, wait_until
+
+
+class Screen:
+    """As much of a terminal as is needed: lines that scroll away at the top, a cursor, and the control
+    sequences that readyd uses; any other is an error."""
+
+    SEQUENCE = re.compile(r"\x1b\[(\??)(\d*)([A-Za-z])")
+
+    def __init__(self, rows, columns):
+        self.rows, self.columns = rows, columns
+        self.lines, self.top = [""], 0
+        self.row = self.column = 0
+        self.wraps = True
+        self.drawings = self.cut = 0
+
+    def resize(self, rows, columns):
+        """The upper lines scroll away; what is wider than the terminal is cut off, as xterm does."""
+        self.rows, self.columns = rows, columns
+        self.top = max(self.top, self.row - rows + 1)
+        self.lines[self.top:] = [line[:columns] for line in self.lines[self.top:]]
+
+    def put(self, character):
+        if self.column == self.columns:
+            if not self.wraps:
+                self.column -= 1
+                self.cut += 1
+            else:
+                self.column = 0
+                self.down()
+        line = self.lines[self.row].ljust(self.column)
+        self.lines[self.row] = line[:self.column] + character + line[self.column + 1:]
+        self.column += 1
+
+    def down(self):
+        self.row += 1
+        if self.row == len(self.lines):
+            self.lines.append("")
+        self.top = max(self.top, self.row - self.rows + 1)
+
+    def control(self, private, number, letter):
+        if letter == "A":
+            self.row = max(self.top, self.row - int(number or 1))
+        elif letter == "K" and not number:
+            self.lines[self.row] = self.lines[self.row][:self.column]
+        elif letter == "J" and not number:
+            self.lines[self.row] = self.lines[self.row][:self.column]
+            del self.lines[self.row + 1:]
+            self.drawings += 1
+        elif (private, number) == ("?", "7") and letter in "hl":
+            self.wraps = letter == "h"
+        elif letter != "m":
+            raise AssertionError(f"unknown sequence {private}{number}{letter}")
+
+    def feed(self, text):
+        """Returns what is left of an unfinished sequence."""
+        at = 0
+        while at < len(text):
+            match = self.SEQUENCE.match(text, at)
+            if match:
+                self.control(*match.groups())
+                at = match.end()
+                continue
+            if text[at] == "\x1b":
+                if len(text) - at < 10:
+                    return text[at:]
+                raise AssertionError(f"unknown sequence {text[at:at + 10]!r}")
+            if text[at] == "\r":
+                self.column = 0
+            elif text[at] == "\n":
+                self.down()
+            else:
+                self.put(text[at])
+            at += 1
+        return ""
+
+    def text(self):
+        return [line.rstrip() for line in self.lines]
+
+
+class Terminal:
+    """`readyd wait` on a terminal of that size, whose screen is kept up to date."""
+
+    def __init__(self, test, *arguments, rows=24, columns=80, term="xterm", **options):
+        self.master, self.slave = os.openpty()
+        self.screen = Screen(rows, columns)
+        self.changed = threading.Condition()
+        self.error = None
+        self.resize(rows, columns)
+        self.process = subprocess.Popen([BINARY, "wait", *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.slave, text=True,
+                                        env=clean_environment({"TERM": term}), **options)
+        self.raw = ""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        test.addCleanup(self.close)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        with self.changed:
+            self.screen.resize(rows, columns)
+
+    def _read(self):
+        rest, pending = "", b""
+        while True:
+            try:
+                pending += os.read(self.master, 65536)
+            except OSError:
+                break
+            text = pending.decode(errors="ignore")
+            pending = b""
+            with self.changed:
+                self.raw += text
+                try:
+                    rest = self.screen.feed(rest + text)
+                except AssertionError as error:
+                    self.error = error
+                self.changed.notify_all()
+
+    def wait_screen(self, predicate):
+        """Waits until the lines are as they should be; returns them."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.error or predicate(self.screen.text()),
+                                         PATIENCE_SECONDS):
+                raise AssertionError(f"the screen: {self.screen.text()[-20:]}")
+            if self.error:
+                raise self.error
+            return self.screen.text()
+
+    def wait_drawings(self, count):
+        """So many more."""
+        with self.changed:
+            wanted = self.screen.drawings + count
+        return self.wait_screen(lambda _: self.screen.drawings >= wanted)
+
+    def end(self):
+        """The exit status, and what is on the screen then."""
+        self.stdout, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
+        os.close(self.slave)
+        self.slave = -1
+        self.reader.join(PATIENCE_SECONDS)
+        if self.error:
+            raise self.error
+        return self.process.returncode, [line for line in self.screen.text() if line]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        for fd in (self.slave, self.master):
+            if fd >= 0:
+                os.close(fd)
+
+
+def shows(last):
+    """Whether the last line that was drawn is this one."""
+    return lambda lines: len(lines) > 1 and lines[-2] == last
+
+
+class Live(TestCase):
+    def files(self, count):
+        """Targets that pass once their files are there: their paths, and the targets."""
+        paths = [self.tmp / f"f{number}" for number in range(count)]
+        return paths, [f"exec:/usr/bin/test -e {path}" for path in paths]
+
+    def test_lines(self):
+        (path,), (target,) = self.files(1)
+        port = free_port()
+        terminal = Terminal(self, "exec:/bin/true", target, f"tcp://127.0.0.1:{port}", columns=160)
+        lines = terminal.wait_drawings(3)
+        self.assertRegex(lines[0], r"^done exec:/bin/true +\d\.\d s$")
+        self.assertRegex(lines[1], rf"^wait {target} +\d\.\d s  exit_code: exit code 1")
+        self.assertRegex(lines[2], rf"^wait tcp://127.0.0.1:{port} +\d\.\d s  connect_refused: cannot connect")
+        self.assertEqual(lines[3:], [""])
+        first = float(lines[1].split(" s  ")[0].split()[-1])
+        terminal.wait_screen(lambda now: float(now[1].split(" s  ")[0].split()[-1]) > first + 0.25)
+        path.touch()
+        lines = terminal.wait_screen(lambda now: now[1].startswith("done"))
+        terminal.process.send_signal(signal.SIGTERM)
+        self.assertEqual(terminal.end(), (-signal.SIGTERM, []))
+
+    def test_success(self):
+        (path,), (target,) = self.files(1)
+        terminal = Terminal(self, target, "--", "echo", "started")
+        terminal.wait_drawings(2)
+        path.touch()
+        status, lines = terminal.end()
+        self.assertEqual((status, terminal.stdout), (0, "started\n"))
+        self.assertEqual(len(lines), 1)
+        self.assertRegex(lines[0], rf"^done {target} after \d+\.\d s$")
+
+    def test_at_once(self):
+        """What need not be waited for is not drawn."""
+        terminal = Terminal(self, "exec:/bin/true")
+        self.assertEqual(terminal.end(), (0, ["done exec:/bin/true after 0.0 s"]))
+        self.assertNotIn("\x1b", terminal.raw)
+
+    def test_timeout(self):
+        terminal = Terminal(self, "exec:/bin/true", "exec:/bin/false", "--timeout", "0.5")
+        status, lines = terminal.end()
+        self.assertEqual(status, 124)
+        self.assertEqual(lines[0], "readyd wait: not done within 0.5 s")
+        self.assertEqual(sorted(line.split()[0] for line in lines[1:]), ["done", "fail"])
+        self.assertIn("fail exec:/bin/false exit_code: exit code 1", lines)
+
+    def test_quiet(self):
+        terminal = Terminal(self, "--quiet", "exec:/bin/false", "--timeout", "0.4")
+        self.assertEqual(terminal.end(), (124, ["readyd wait: not done within 0.4 s",
+                                                "fail exec:/bin/false exit_code: exit code 1"]))
+        self.assertNotIn("\x1b", terminal.raw)
+
+    def test_narrow(self):
+        """No line is wider than the terminal."""
+        paths, targets = self.files(3)
+        for columns in (1, 5, 12, 30, 41):
+            terminal = Terminal(self, *targets, columns=columns)
+            lines = terminal.wait_drawings(4)
+            self.assertEqual(len(lines), 4, lines)
+            self.assertEqual([line[:4] for line in lines[:3]], ["wait"[:columns]] * 3)
+            self.assertEqual(terminal.screen.cut, 0)
+            if columns >= 41:
+                self.assertIn(" s  exit_code", lines[0])
+            terminal.process.send_signal(signal.SIGINT)
+            self.assertEqual(terminal.end(), (-signal.SIGINT, []))
+
+    def test_resize(self):
+        paths, targets = self.files(3)
+        terminal = Terminal(self, *targets, rows=10, columns=100)
+        terminal.wait_drawings(2)
+        terminal.resize(10, 30)
+        terminal.wait_drawings(3)
+        cut = terminal.screen.cut
+        lines = terminal.wait_drawings(2)
+        self.assertEqual((len(lines), terminal.screen.cut), (4, cut))
+        terminal.resize(3, 100)
+        terminal.wait_screen(shows("and 2 more, 0 of 3 done"))
+        lines = terminal.wait_drawings(3)
+        # only what has scrolled away is left of the larger ones
+        self.assertEqual([line.split()[0] for line in lines[:-1]], ["wait", "wait", "and"])
+        terminal.process.send_signal(signal.SIGTERM)
+        status, lines = terminal.end()
+        self.assertEqual((status, len(lines)), (-signal.SIGTERM, 1))
+
+    def test_more_targets_than_lines(self):
+        """Those that are waited for come first."""
+        paths, targets = self.files(9)
+        terminal = Terminal(self, "exec:/bin/true", *targets, rows=6, columns=100)
+        lines = terminal.wait_screen(shows("and 6 more, 1 of 10 done"))
+        self.assertEqual([line.split()[0] for line in lines[:5]], ["wait"] * 4 + ["and"])
+        for path in paths[:6]:
+            path.touch()
+        lines = terminal.wait_screen(shows("and 6 more, 7 of 10 done"))
+        self.assertEqual([line.split()[0] for line in lines[:5]], ["wait"] * 3 + ["done", "and"])
+        self.assertEqual(len(lines), 6)
+        for path in paths[6:]:
+            path.touch()
+        status, lines = terminal.end()
+        self.assertEqual((status, len(lines)), (0, 10))
+
+    def test_continued(self):
+        """What others have written in the meantime is left alone."""
+        paths, targets = self.files(2)
+        terminal = Terminal(self, *targets)
+        terminal.wait_drawings(2)
+        terminal.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: " T " in open(f"/proc/{terminal.process.pid}/stat").read(), "it to stop")
+        os.write(terminal.slave, b"[1]+ Stopped\n$ fg\n")
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_drawings(2)
+        for path in paths:
+            path.touch()
+        status, lines = terminal.end()
+        self.assertEqual(status, 0)
+        self.assertEqual(lines[2:4], ["[1]+ Stopped", "$ fg"])
+        self.assertEqual([line.split()[0] for line in lines[4:]], ["done", "done"])
+
+    def test_strange_name(self):
+        """Wide characters and such that steer a terminal."""
+        name = "exec:/usr/bin/test -e " + "漢" * 60
+        terminal = Terminal(self, name, "exec:/bin/sh -c 'printf \"\\033[2J\"; exit 3'", columns=60)
+        lines = terminal.wait_drawings(3)
+        self.assertEqual(len(lines), 3)
+        terminal.process.send_signal(signal.SIGTERM)
+        self.assertEqual(terminal.end(), (-signal.SIGTERM, []))
+
+    def test_stopped_output(self):
+        """Ctrl-S holds up the drawing, not the waiting."""
+        (path,), (target,) = self.files(1)
+        terminal = Terminal(self, target)
+        terminal.wait_drawings(1)
+        termios.tcflow(terminal.slave, termios.TCOOFF)
+        path.touch()
+        self.assertEqual(terminal.process.wait(PATIENCE_SECONDS), 0)
+        termios.tcflow(terminal.slave, termios.TCOON)
+
+    def test_dumb_terminal(self):
+        terminal = Terminal(self, "exec:/bin/true", term="dumb")
+        status, lines = terminal.end()
+        self.assertEqual(status, 0)
+        self.assertRegex(lines[0], r"^\S+ info +done target=exec:/bin/true")
+
+
+if __name__ == "__main__":
+    unittest.main()
