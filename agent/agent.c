@@ -186,8 +186,12 @@ static void reload(struct agent *agent)
 
 static void on_hangup(void *owner, int signal_number)
 {
+	struct agent *agent = owner;
+
 	(void)signal_number;
-	reload(owner);
+	notify_sender_reload_begins(agent->notify_sender);
+	reload(agent);
+	notify_sender_reload_ends(agent->notify_sender);
 }
 
 /* ---- start and end ---- */
@@ -270,7 +274,10 @@ static int start(struct agent *agent, struct config *config, struct error *error
 		return -1;
 	server_set_stop(agent->server, agent_stop, agent);
 	agent->haproxy_agent = haproxy_agent_create(agent->loop, agent->engine, error);
-	return agent->haproxy_agent ? 0 : -1;
+	if (!agent->haproxy_agent)
+		return -1;
+	agent->notify_sender = notify_sender_create(agent->loop, agent->engine);
+	return 0;
 }
 
 int agent_start(struct agent *agent)
@@ -331,6 +338,7 @@ void agent_end(struct agent *agent)
 {
 	if (!agent->loop)
 		return;
+	notify_sender_destroy(agent->notify_sender);
 	haproxy_agent_destroy(agent->haproxy_agent);
 	loop_timer_clear(agent->loop, &agent->shutdown.timer);
 	server_destroy(agent->server);

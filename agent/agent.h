@@ -11,6 +11,7 @@
 #include "agent/engine.h"
 #include "agent/haproxy_agent.h"
 #include "agent/loop.h"
+#include "agent/notify_send.h"
 #include "agent/resolve.h"
 #include "agent/serve.h"
 #include "agent/shutdown.h"
@@ -36,6 +37,7 @@ struct agent {
 	struct shutdown shutdown;
 	unsigned end_signals; /* how often SIGTERM or SIGINT has come */
 	struct drain_file drain_file;
+	struct notify_sender *notify_sender; /* NULL = nobody wants to know */
 };
 
 /* What `--help` says about the options that agent_take_options() takes. */

@@ -224,6 +224,9 @@ static void set_drain_sources(struct engine *engine, unsigned sources)
 	engine->instance.draining = sources != 0;
 	engine->instance.stopping = (sources & DRAIN_STOPPING) != 0;
 	engine_update_verdicts(engine);
+	/* Who drains it is news even where no answer changes. */
+	engine->generation++;
+	tell_observers(engine);
 }
 
 void engine_drain(struct engine *engine, enum drain_source source)

@@ -109,8 +109,8 @@ void engine_begin_again(struct engine *engine);
 /* Whether /ready has ever been 200. */
 bool engine_has_been_ready(const struct engine *engine);
 
-/* Is told whenever an answer of an endpoint has changed, draining included. Embedded in its owner,
- * who sets on_change and owner. It may unobserve itself when called. */
+/* Is told whenever an answer of an endpoint, or who drains the instance, has changed. Embedded in
+ * its owner, who sets on_change and owner. It may unobserve itself when called. */
 struct engine_observer {
 	void (*on_change)(struct engine_observer *observer);
 	void *owner;

@@ -1,11 +1,12 @@
 """The listener for HAProxy's agent-check, on the wire."""
 
+import signal
 import socket
 import threading
 import time
 import unittest
 
-from harness import Agent, TestCase, UnixConnection, free_port, readyd, wait_until
+from harness import Agent, PATIENCE_SECONDS, TestCase, UnixConnection, free_port, readyd, wait_until
 
 READY, DEGRADED = b"up ready 100%\n", b"up ready 50%\n"
 
@@ -66,6 +67,14 @@ class HaproxyAgent(TestCase):
         self.wait_line(b"down #a liveness probe fails\n")
         life.write_text("0")
         self.wait_line(READY)
+
+    def test_the_end_begins_with_drain(self):
+        agent = self.agent("readiness: {app: 'exec:/bin/true'}\n", drain_delay=60)
+        self.wait_line(READY)
+        agent.signal(signal.SIGTERM)
+        self.wait_line(b"drain\n")
+        agent.signal(signal.SIGTERM)
+        agent.process.wait(PATIENCE_SECONDS)
 
     def test_weight_can_be_set_and_reloaded(self):
         readiness, state = self.probe("state")
