@@ -109,8 +109,7 @@ class NotifySend(TestCase):
         with Agent(PASSING, env={**manager.environment, **self.watchdog(100000)}, drain_delay=60) as agent:
             manager.wait("READY=1")
             agent.signal(signal.SIGTERM)
-            manager.wait("STOPPING=1")
-            manager.wait("STATUS=stopping")
+            self.assertIn("STATUS=stopping", manager.wait("STOPPING=1"))
             self.assertIsNone(agent.process.poll())
             manager.wait("WATCHDOG=1")
             agent.signal(signal.SIGTERM)
