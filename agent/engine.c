@@ -194,7 +194,7 @@ bool engine_probe_ok(const struct engine_probe *probe)
 
 /* ---- draining ---- */
 
-static const char *drain_source_name(enum drain_source source)
+const char *drain_source_name(enum drain_source source)
 {
 	switch (source) {
 	case DRAIN_FILE:

@@ -56,6 +56,9 @@ enum drain_source {
 	DRAIN_STOPPING = 4, /* the end has begun: not to be taken back */
 };
 
+/* "command", "file", "stopping". */
+const char *drain_source_name(enum drain_source source);
+
 /* Starts running the configuration, which becomes the engine's; `drain_sources` (of enum
  * drain_source) are those that have it drain from the beginning. NULL when out of memory. */
 struct engine *engine_create(const struct probe_env *env, struct config *config,

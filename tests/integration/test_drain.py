@@ -94,6 +94,7 @@ class Verbs(unittest.TestCase):
         with Agent(NO_PROBES) as agent:
             drain(agent)
             self.assertTrue(agent.status()["draining"])
+            self.assertEqual(agent.status()["drainSources"], ["command"])
             self.assertIn("draining", readyd("status", "--socket", agent.socket).stdout)
 
     def test_without_an_agent(self):

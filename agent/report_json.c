@@ -1,0 +1,230 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/report_select.h"
+
+static void write_perfdata(struct json_writer *json, const struct perfdata_list *list)
+{
+	json_array_begin(json, "perfdata");
+	for (size_t i = 0; i < list->count; i++) {
+		const struct perfdata *item = &list->items[i];
+
+		json_object_begin(json, NULL);
+		json_text(json, "label", item->label);
+		json_number(json, "value", item->value);
+		json_text(json, "unit", item->unit);
+		json_text(json, "warning", item->warning);
+		json_text(json, "critical", item->critical);
+		json_number(json, "minimum", item->minimum);
+		json_number(json, "maximum", item->maximum);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+/* What is always small: everything but output and perfdata. */
+static void write_result(struct json_writer *json, const struct probe_config *config,
+			 const struct probe_result *result, bool details)
+{
+	json_text(json, "name", config->name);
+	json_text(json, "type", config->type->name);
+	if (details)
+		json_text(json, "target", config->target);
+	json_text(json, "state", probe_state_name(result->state));
+	json_text(json, "reason", probe_reason_name(result->reason));
+	if (details)
+		json_text(json, "message", result->message ? result->message : "");
+	json_boolean(json, "alive", result->alive);
+	json_boolean(json, "ready", result->ready);
+	json_milliseconds(json, "durationMs", result->duration_us);
+	json_object_begin(json, "phasesMs");
+	for (int i = 0; i < PHASE_COUNT; i++) {
+		if (result->phase_us[i] >= 0)
+			json_milliseconds(json, probe_phase_name((enum probe_phase)i),
+					  result->phase_us[i]);
+	}
+	json_milliseconds(json, "total", result->duration_us);
+	json_object_end(json);
+	json_time(json, "at", result->finished_wall_ms);
+	if (result->certificate_expires_s != 0)
+		json_time(json, "certificateExpires", result->certificate_expires_s * 1000);
+}
+
+void report_result_members(struct json_writer *json, const struct probe_config *config,
+			   const struct probe_result *result, bool details)
+{
+	write_result(json, config, result, details);
+	if (details && result->output)
+		json_text_len(json, "output", result->output, result->output_len);
+	if (result->perfdata)
+		write_perfdata(json, result->perfdata);
+}
+
+static void write_history(struct json_writer *json, const struct engine_probe *probe)
+{
+	uint64_t first = probe->runs > HISTORY_LEN ? probe->runs - HISTORY_LEN : 0;
+
+	json_array_begin(json, "history");
+	for (uint64_t run = first; run < probe->runs; run++) {
+		const struct past_run *past = &probe->history[run % HISTORY_LEN];
+
+		json_object_begin(json, NULL);
+		json_time(json, "at", past->finished_wall_ms);
+		json_text(json, "state", probe_state_name((enum probe_state)past->state));
+		json_text(json, "reason", probe_reason_name((enum probe_reason)past->reason));
+		json_milliseconds(json, "durationMs", past->duration_us);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details)
+{
+	const struct probe_config *config = probe->config;
+	int64_t now_us = clock_monotonic_us();
+
+	json_object_begin(json, NULL);
+	if (probe->runs > 0) {
+		report_result_members(json, config, &probe->result, details);
+		json_milliseconds(json, "ageMs", now_us - probe->result.finished_us);
+	} else {
+		json_text(json, "name", config->name);
+		json_text(json, "type", config->type->name);
+		if (details)
+			json_text(json, "target", config->target);
+	}
+	json_text(json, "role", role_name(config->role));
+	json_text(json, "standing", standing_name(probe->health.standing));
+	json_time(json, "since", probe->since_wall_ms);
+	json_boolean(json, "stale", probe->stale);
+	json_boolean(json, "running", probe->runner.slot != NULL);
+	json_integer(json, "passes", probe->health.passes);
+	json_integer(json, "failures", probe->health.failures);
+	json_integer(json, "successThreshold", config->success_threshold);
+	json_integer(json, "failureThreshold", config->failure_threshold);
+	json_number(json, "periodSeconds", (double)config->period_us / 1e6);
+	json_number(json, "timeoutSeconds", (double)config->timeout_us / 1e6);
+	json_integer(json, "runs", (int64_t)probe->runs);
+	if (probe->timer.position != 0)
+		json_milliseconds(json, "nextRunInMs", probe->due_us - now_us);
+	write_history(json, probe);
+	json_object_end(json);
+}
+
+struct json_context {
+	struct json_writer *json;
+	const struct report_request *request;
+};
+
+static void add_json(const struct engine_probe *probe, void *context)
+{
+	struct json_context *list = context;
+	struct json_writer *json = list->json;
+
+	json_object_begin(json, NULL);
+	if (probe->runs > 0)
+		write_result(json, probe->config, &probe->result, list->request->details);
+	else
+		json_text(json, "name", probe->config->name);
+	json_text(json, "role", role_name(probe->config->role));
+	json_text(json, "standing", standing_name(probe->health.standing));
+	json_boolean(json, "ok", engine_probe_ok(probe));
+	json_boolean(json, "stale", probe->stale);
+	if (report_is_excluded(list->request, probe->config->name))
+		json_boolean(json, "excluded", true);
+	json_object_end(json);
+}
+
+void report_json(const struct engine *engine, const struct report_request *request,
+		 struct buffer *buffer)
+{
+	const struct settings *settings = &engine_config(engine)->settings;
+	struct verdict verdict = report_verdict(engine, request);
+	struct json_context context = {NULL, request};
+	struct json_writer json;
+	size_t left_out;
+
+	context.json = &json;
+	json_begin(&json, buffer);
+	json_object_begin(&json, NULL);
+	json_text(&json, "status", report_overall(engine, request, verdict.ok));
+	json_text(&json, "endpoint", endpoint_name(request->endpoint));
+	json_boolean(&json, "ok", verdict.ok);
+	json_text(&json, "why", hindrance_text(verdict.hindrance));
+	json_text(&json, "service", settings->service);
+	json_text(&json, "version", settings->version);
+	json_boolean(&json, "draining", engine_is_draining(engine));
+	json_array_begin(&json, "probes");
+	left_out = report_each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_json,
+				     &context);
+	json_array_end(&json);
+	if (left_out > 0)
+		json_integer(&json, "probesLeftOut", (int64_t)left_out);
+	json_object_end(&json);
+	buffer_text(buffer, "\n");
+}
+
+/* ---- /status ---- */
+
+static void lateness_members(struct json_writer *json, const struct lateness *lateness)
+{
+	json_milliseconds(json, "median", lateness_below_us(lateness, 0.5));
+	json_milliseconds(json, "p99", lateness_below_us(lateness, 0.99));
+	json_milliseconds(json, "maximum", lateness->maximum_us);
+	json_array_begin(json, "histogram");
+	for (int i = 0; i < LATENESS_BUCKETS; i++) {
+		if (lateness->buckets[i] == 0)
+			continue;
+		json_object_begin(json, NULL);
+		json_milliseconds(json, "below", lateness_edge_us(i));
+		json_integer(json, "count", (int64_t)lateness->buckets[i]);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+void report_status_begin(struct json_writer *json, const struct engine *engine)
+{
+	const struct settings *settings = &engine_config(engine)->settings;
+
+	json_object_begin(json, NULL);
+	json_text(json, "service", settings->service);
+	json_text(json, "version", settings->version);
+	json_text(json, "readyd", READYD_VERSION);
+	json_integer(json, "pid", getpid());
+	json_time(json, "at", clock_wall_ms());
+	json_time(json, "startedAt", engine_started_wall_ms(engine));
+	json_milliseconds(json, "uptimeMs", clock_monotonic_us() - engine_started_us(engine));
+	json_boolean(json, "draining", engine_is_draining(engine));
+	json_array_begin(json, "drainSources");
+	for (unsigned source = DRAIN_COMMAND; source <= DRAIN_STOPPING; source <<= 1) {
+		if (engine_drain_sources(engine) & source)
+			json_text(json, NULL, drain_source_name((enum drain_source)source));
+	}
+	json_array_end(json);
+	json_integer(json, "reloads", (int64_t)engine_configuration_generation(engine) - 1);
+	json_object_begin(json, "verdicts");
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
+		struct verdict verdict = engine_verdict(engine, (enum endpoint)i);
+
+		json_object_begin(json, endpoint_name((enum endpoint)i));
+		json_boolean(json, "ok", verdict.ok);
+		json_text(json, "why", hindrance_text(verdict.hindrance));
+		json_object_end(json);
+	}
+	json_object_end(json);
+	json_object_begin(json, "latenessMs");
+	lateness_members(json, engine_lateness(engine));
+	json_object_end(json);
+	json_integer(json, "probesRunning", (int64_t)runner_running_count());
+	json_integer(json, "probeCount", (int64_t)engine_probe_count(engine));
+	json_array_begin(json, "probes");
+}
+
+void report_status_end(struct json_writer *json)
+{
+	json_array_end(json);
+	json_object_end(json);
+	buffer_text(json->buffer, "\n");
+}
