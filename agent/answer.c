@@ -10,6 +10,8 @@ enum {
 	PROBE_ANSWER_CEILING = 64 * 1024,
 	TABLE_CEILING = 4 * 1024 * 1024,
 	BARE_CEILING = 256,
+	/* More probes than this are sent in parts, made as the asker takes them. */
+	WHOLE_MAX = 100,
 };
 
 enum {
@@ -29,7 +31,7 @@ static void say(struct answer *answer, unsigned status, const char *text)
 {
 	*answer = (struct answer){.kind = ANSWER_TEXT,
 				  .status = status,
-				  .format = FORMAT_TEXT,
+				  .content_type = format_content_type(FORMAT_TEXT),
 				  .text = text};
 }
 
@@ -38,9 +40,26 @@ static struct buffer *begin_body(struct answer *answer, unsigned status, enum fo
 {
 	answer->kind = ANSWER_BODY;
 	answer->status = status;
-	answer->format = format;
+	answer->content_type = format_content_type(format);
 	buffer_init(&answer->body, ceiling);
 	return &answer->body;
+}
+
+/* What is about many probes is sent as it is made, what is about few in one go. */
+static void begin_stream(const struct answer_source *source, struct stream *stream,
+			 const char *content_type, struct answer *answer)
+{
+	*answer = (struct answer){.kind = stream ? ANSWER_STREAM : ANSWER_NONE,
+				  .status = STATUS_OK,
+				  .content_type = content_type,
+				  .stream = stream};
+	if (!stream || engine_probe_count(source->engine) > WHOLE_MAX)
+		return;
+	answer->kind = ANSWER_BODY;
+	buffer_init(&answer->body, (size_t)PROBE_ANSWER_CEILING * (WHOLE_MAX + 1));
+	stream_read_all(stream, &answer->body);
+	stream_destroy(stream);
+	answer->stream = NULL;
 }
 
 /* ---- endpoints ---- */
@@ -402,7 +421,8 @@ void answer_question(struct answer_source *source, const struct question *questi
 	} else if (answer_route(source, question, path, answer)) {
 		return;
 	} else if (strcmp(path, "/status") == 0) {
-		*answer = (struct answer){.kind = ANSWER_STATUS, .status = STATUS_OK};
+		begin_stream(source, report_status(source->engine, question->details),
+			     format_content_type(FORMAT_JSON), answer);
 	} else if (strcmp(path, "/") == 0) {
 		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
 		note_asker(source, question, ENDPOINT_READINESS);

@@ -11,6 +11,7 @@
 #include "agent/buffer.h"
 #include "agent/engine.h"
 #include "agent/negotiate.h"
+#include "agent/stream.h"
 
 /* What the answers are taken from, and what they may change. */
 struct answer_source {
@@ -43,7 +44,8 @@ enum answer_kind {
 	ANSWER_BARE,   /* the endpoint's plain text, which depends on its verdict alone */
 	ANSWER_TEXT,   /* `text` */
 	ANSWER_BODY,   /* `body`, which is the receiver's now */
-	ANSWER_STATUS, /* everything: see agent/status_stream.h */
+	ANSWER_STREAM, /* `stream`, which is the receiver's now; of unknown length */
+	ANSWER_NONE,   /* out of memory: hang up */
 	ANSWER_HELD,   /* none yet: ask again when answer_is_due() */
 };
 
@@ -54,9 +56,10 @@ struct answer {
 	enum answer_kind kind;
 	unsigned status;
 	enum endpoint endpoint; /* of ANSWER_BARE */
-	enum format format;
+	const char *content_type;
 	const char *text;
 	struct buffer body;
+	struct stream *stream;
 	enum answer_wait wait; /* of ANSWER_HELD */
 	const char *allow;     /* the methods, for Allow; NULL = none is needed */
 	/* Headers for load balancers. */

@@ -9,6 +9,7 @@
 #include "agent/buffer.h"
 #include "agent/engine.h"
 #include "agent/json.h"
+#include "agent/stream.h"
 
 enum {
 	/* The kubelet reads no more than 10 KiB of an answer. */
@@ -59,9 +60,7 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 /* One probe as a whole object: the result's members, and its standing, streaks, age and history. */
 void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details);
 
-/* The pieces of /status, so that a long one can be sent in parts: everything up to the first probe,
- * and what comes after the last. */
-void report_status_begin(struct json_writer *json, const struct engine *engine);
-void report_status_end(struct json_writer *json);
+/* Everything, as JSON. It becomes void at a reload. NULL when out of memory. */
+struct stream *report_status(const struct engine *engine, bool details);
 
 #endif

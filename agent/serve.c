@@ -8,7 +8,7 @@
 
 #include "agent/acceptor.h"
 #include "agent/answer.h"
-#include "agent/status_stream.h"
+#include "agent/stream.h"
 
 enum {
 	/* Memory for a request's line and headers; a whole 8 KiB would take an eighth more, because
@@ -19,9 +19,8 @@ enum {
 	EXCLUDED_MAX = 64,
 	/* Of the connections that may be, held ones get this part: the rest is for askers. */
 	CONNECTIONS_PER_HELD = 4,
-	/* /status with more probes than this is sent in parts, made as the asker takes them. */
-	STATUS_WHOLE_MAX = 100,
-	STATUS_PART_MAX = 64 * 1024,
+	/* Of a stream, what is sent in one go. */
+	PART_MAX = 64 * 1024,
 };
 
 /* An answer that is the same for everybody until the verdict changes. */
@@ -57,8 +56,7 @@ static struct MHD_Response *with_headers(struct MHD_Response *response, const st
 {
 	if (!response)
 		return NULL;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-				format_content_type(answer->format));
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	if (answer->allow)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
@@ -141,19 +139,19 @@ static enum MHD_Result send_bare(struct server *server, struct MHD_Connection *c
 	return MHD_queue_response(connection, kept->status, kept->response);
 }
 
-/* ---- /status ---- */
+/* ---- streams ---- */
 
-/* A long one on its way. */
-struct status_sending {
+/* One on its way. */
+struct sending {
 	struct server *server;
 	struct client *client;
-	struct status_stream *stream;
+	struct stream *stream;
 };
 
-static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t max)
+static ssize_t sending_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
-	struct status_sending *sending = owner;
-	ssize_t len = status_stream_read(sending->stream, bytes, max);
+	struct sending *sending = owner;
+	ssize_t len = stream_read(sending->stream, bytes, max);
 
 	(void)position;
 	/* More is asked for when what went before is sent: the reader takes it, so it may stay. */
@@ -164,54 +162,30 @@ static ssize_t status_read(void *owner, uint64_t position, char *bytes, size_t m
 	return len > 0 ? len : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
-static void status_free(void *owner)
+static void sending_free(void *owner)
 {
-	struct status_sending *sending = owner;
+	struct sending *sending = owner;
 
-	status_stream_destroy(sending->stream);
+	stream_destroy(sending->stream);
 	free(sending);
 }
 
-static struct MHD_Response *status_whole(struct status_stream *stream)
+static struct MHD_Response *response_in_parts(struct server *server, struct client *client,
+					      const struct answer *answer)
 {
-	struct answer answer = {.format = FORMAT_JSON};
-
-	buffer_init(&answer.body, (size_t)STATUS_PART_MAX * (STATUS_WHOLE_MAX + 1));
-	status_stream_read_all(stream, &answer.body);
-	status_stream_destroy(stream);
-	return response_from(&answer);
-}
-
-static struct MHD_Response *status_in_parts(struct server *server, struct client *client,
-					    struct status_stream *stream)
-{
-	struct answer answer = {.format = FORMAT_JSON};
-	struct status_sending *sending = malloc(sizeof(*sending));
+	struct sending *sending = malloc(sizeof(*sending));
 	struct MHD_Response *response;
 
 	if (!sending) {
-		status_stream_destroy(stream);
+		stream_destroy(answer->stream);
 		return NULL;
 	}
-	*sending = (struct status_sending){.server = server, .client = client, .stream = stream};
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STATUS_PART_MAX, status_read,
-						     sending, status_free);
+	*sending = (struct sending){.server = server, .client = client, .stream = answer->stream};
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PART_MAX, sending_read,
+						     sending, sending_free);
 	if (!response)
-		status_free(sending);
-	return with_headers(response, &answer);
-}
-
-static enum MHD_Result send_status(struct server *server, struct client *client,
-				   struct MHD_Connection *connection, bool details)
-{
-	struct status_stream *stream = status_stream_create(server->engine, details);
-
-	if (!stream)
-		return MHD_NO;
-	return send_response(connection, MHD_HTTP_OK,
-			     engine_probe_count(server->engine) <= STATUS_WHOLE_MAX
-				     ? status_whole(stream)
-				     : status_in_parts(server, client, stream));
+		sending_free(sending);
+	return with_headers(response, answer);
 }
 
 /* ---- held answers ---- */
@@ -338,8 +312,11 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		return send_text(connection, &answer);
 	case ANSWER_BODY:
 		return send_response(connection, answer.status, response_from(&answer));
-	case ANSWER_STATUS:
-		return send_status(server, client, connection, question.details);
+	case ANSWER_STREAM:
+		return send_response(connection, answer.status,
+				     response_in_parts(server, client, &answer));
+	case ANSWER_NONE:
+		break;
 	case ANSWER_HELD:
 		return hold(server, client, connection, answer.wait);
 	}
