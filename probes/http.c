@@ -135,9 +135,9 @@ static void on_dialled(struct dial *dial, int fd, int error_number, const struct
 		wait_for(self, REASON_TIMEOUT, "complete TLS handshake");
 	else
 		wait_for(self, REASON_TIMEOUT, "answer");
-	self->transfer.target = self->target;
-	self->transfer.first = self->first;
-	self->transfer.method = self->method;
+	self->transfer.request.target = self->target;
+	self->transfer.request.first = self->first;
+	self->transfer.request.method = self->method;
 	self->transfer.tls_context = self->kept->tls_context;
 	http_transfer_start(&self->transfer, self->run->env->loop, fd);
 }
@@ -279,7 +279,7 @@ static void http_start(struct probe_run *run)
 	self->dial.on_resolved = on_resolved;
 	self->dial.on_done = on_dialled;
 	self->transfer.owner = self;
-	self->transfer.settings = self->settings;
+	self->transfer.request.settings = self->settings;
 	self->transfer.on_phase = on_phase;
 	self->transfer.on_head = on_head;
 	self->transfer.on_answer = on_answer;

@@ -111,3 +111,12 @@ bool http_head_take(struct http_head *head, const struct http_settings *settings
 	head->complete = len == 0 || line[0] == '\r' || line[0] == '\n';
 	return head->complete || take_header(head, settings, line, len);
 }
+
+bool http_head_accept(struct http_head *head, const struct http_settings *settings, bool is_http2)
+{
+	if (head->status == 101)
+		head->fault = "the server switches to a protocol that was not asked for";
+	else if (head->status >= 200 && settings->version == HTTP_VERSION_2 && !is_http2)
+		head->fault = "the server answers in HTTP/1, expected HTTP/2";
+	return !head->fault;
+}

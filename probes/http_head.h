@@ -31,4 +31,9 @@ struct http_head {
 bool http_head_take(struct http_head *head, const struct http_settings *settings, const char *line,
 		    size_t len);
 
+/* Whether an answer whose head is complete is accepted as far as its protocol goes; false when
+ * `fault` says why not. A status below 200 is an interim answer's, after which the real one comes.
+ */
+bool http_head_accept(struct http_head *head, const struct http_settings *settings, bool is_http2);
+
 #endif

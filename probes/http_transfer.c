@@ -1,4 +1,5 @@
-/* The only user of libcurl's header.
+/* The only user of libcurl's header. What a request says is in probes/http_request.c, why there was
+ * no answer in probes/http_failure.c.
  *
  * libcurl never resolves a name and never connects: it is told to use a unix socket, so it looks
  * nothing up, and when it wants that socket it is handed the connected descriptor. It follows no
@@ -11,11 +12,11 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/loop.h"
+#include "probes/http_failure.h"
 #include "probes/http_settings.h"
 
 enum { IDLE_HANDLES_MAX = 16 };
@@ -39,6 +40,8 @@ static struct {
 	size_t idle_count;
 } shared;
 
+static const char out_of_memory[] = "out of memory";
+
 /* ---- the end ---- */
 
 static void fail(struct http_transfer *transfer, enum probe_reason reason, const char *sentence)
@@ -52,96 +55,47 @@ static void fail(struct http_transfer *transfer, enum probe_reason reason, const
 	transfer->on_failure(transfer, reason, &error);
 }
 
-static void fail_memory(struct http_transfer *transfer)
+static enum http_end_kind end_kind(CURLcode code)
 {
-	fail(transfer, REASON_RESOURCES, "out of memory");
-}
-
-/* The connection ended, one way or another, before the head of an answer was complete. */
-static void fail_connection(struct http_transfer *transfer)
-{
-	const char *when = transfer->stage == HTTP_STAGE_TLS ? "during the TLS handshake"
-			   : transfer->first_byte_came       ? "in the middle of the headers"
-							     : "before it answered";
-	long error_number = 0;
-	bool reset;
-	struct error error;
-
-	curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error_number);
-	reset = error_number == ECONNRESET || error_number == EPIPE;
-	error_set(&error, "the server %s the connection %s", reset ? "reset" : "closed", when);
-	fail(transfer, reset ? REASON_CONNECTION_RESET : REASON_CONNECTION_CLOSED, error.text);
-}
-
-/* OpenSSL's code in libcurl's "TLS connect error: error:0A00010B:SSL routines::text"; 0 = none. */
-static unsigned long tls_error_code(const struct http_transfer *transfer)
-{
-	static const char mark[] = "error:";
-
-	for (const char *at = transfer->curl_error; (at = strstr(at, mark));) {
-		at += sizeof(mark) - 1;
-		if (strspn(at, "0123456789ABCDEF") == 8)
-			return strtoul(at, NULL, 16);
-	}
-	return 0;
-}
-
-static void fail_handshake(struct http_transfer *transfer)
-{
-	unsigned long code = tls_error_code(transfer);
-	enum tls_outcome outcome;
-	struct error error;
-
-	if (code == 0) {
-		fail_connection(transfer);
-		return;
-	}
-	outcome = tls_outcome_of_error_code(code, &error);
-	fail(transfer, tls_reason(outcome), error.text);
-}
-
-/* No complete head came. */
-static void fail_as(struct http_transfer *transfer, CURLcode code)
-{
-	if (transfer->peer.outcome != TLS_OK) {
-		fail(transfer, tls_reason(transfer->peer.outcome), transfer->peer.error.text);
-		return;
-	}
-	if (transfer->answer.head.fault) {
-		fail(transfer, REASON_PROTOCOL_ERROR, transfer->answer.head.fault);
-		return;
-	}
 	switch (code) {
 	case CURLE_OK: /* the connection was closed amid the headers */
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 	case CURLE_PARTIAL_FILE:
-		fail_connection(transfer);
-		break;
+		return HTTP_END_CONNECTION;
 	case CURLE_SSL_CONNECT_ERROR:
-		fail_handshake(transfer);
-		break;
+		return HTTP_END_HANDSHAKE;
 	case CURLE_OUT_OF_MEMORY:
-		fail_memory(transfer);
-		break;
+		return HTTP_END_MEMORY;
 	case CURLE_TOO_LARGE:
-		fail(transfer, REASON_PROTOCOL_ERROR, "the headers of the answer do not end");
-		break;
+		return HTTP_END_HEADERS;
 	case CURLE_COULDNT_CONNECT: /* libcurl wanted a second connection */
 	case CURLE_HTTP2:
 	case CURLE_HTTP2_STREAM:
-		/* Without a complaint the connection has just ended. */
-		if (transfer->curl_error[0] == '\0')
-			fail_connection(transfer);
-		else
-			fail(transfer, REASON_PROTOCOL_ERROR,
-			     "the server does not take the request in HTTP/2");
-		break;
+		return HTTP_END_HTTP2;
 	default:
-		fail(transfer, REASON_PROTOCOL_ERROR, "the answer is not HTTP");
-		break;
+		return HTTP_END_OTHER;
 	}
+}
+
+/* No complete head came. */
+static void fail_as(struct http_transfer *transfer, CURLcode code)
+{
+	struct http_end end = {
+		.kind = end_kind(code),
+		.message = transfer->curl_error,
+		.in_handshake = transfer->stage == HTTP_STAGE_TLS,
+		.first_byte_came = transfer->first_byte_came,
+		.fault = transfer->answer.head.fault,
+		.peer = &transfer->peer,
+	};
+	long error_number = 0;
+	struct error error;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error_number);
+	end.error_number = (int)error_number;
+	fail(transfer, http_explain_end(&end, &error), error.text);
 }
 
 static void end(struct http_transfer *transfer, CURLcode code)
@@ -160,11 +114,11 @@ static void end(struct http_transfer *transfer, CURLcode code)
 		answer->body_end = announced >= 0 ? HTTP_BODY_CUT : HTTP_BODY_ENDLESS;
 	else
 		answer->body_end = code == CURLE_OK ? HTTP_BODY_WHOLE : HTTP_BODY_BROKEN;
-	if (http_settings_judge_body(transfer->settings)) {
+	if (http_settings_judge_body(transfer->request.settings)) {
 		/* An empty body is a body too. */
 		buffer_text(&transfer->body, "");
 		if (!transfer->body.data) {
-			fail_memory(transfer);
+			fail(transfer, REASON_RESOURCES, out_of_memory);
 			return;
 		}
 		answer->body = transfer->body.data;
@@ -274,31 +228,25 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_context, void *owner)
 	struct error error;
 
 	(void)easy;
-	if (tls_context_lend(transfer->tls_context, &transfer->settings->tls,
-			     transfer->target->host, ssl_context, &transfer->peer, &error) == 0)
+	if (tls_context_lend(transfer->tls_context, &transfer->request.settings->tls,
+			     transfer->request.target->host, ssl_context, &transfer->peer,
+			     &error) == 0)
 		return CURLE_OK;
 	fail(transfer, tls_reason(TLS_LOCAL), error.text);
 	return CURLE_SSL_CERTPROBLEM;
 }
 
-/* The head is complete, with this status; false when the answer can not be accepted. */
+/* The head is complete; false when the answer can not be accepted. */
 static bool take_head(struct http_transfer *transfer)
 {
-	int status = transfer->answer.head.status;
+	struct http_head *head = &transfer->answer.head;
 	long version = 0;
 
-	if (status == 101) {
-		transfer->answer.head.fault =
-			"the server switches to a protocol that was not asked for";
-		return false;
-	}
-	if (status < 200)
-		return true; /* an interim answer; the real one follows */
 	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
-	if (transfer->settings->version == HTTP_VERSION_2 && version != CURL_HTTP_VERSION_2) {
-		transfer->answer.head.fault = "the server answers in HTTP/1, expected HTTP/2";
+	if (!http_head_accept(head, transfer->request.settings, version == CURL_HTTP_VERSION_2))
 		return false;
-	}
+	if (head->status < 200)
+		return true; /* an interim answer; the real one follows */
 	transfer->stage = HTTP_STAGE_BODY;
 	transfer->on_head(transfer);
 	return true;
@@ -317,7 +265,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *owner)
 	if (!transfer->first_byte_came)
 		transfer->on_phase(transfer, PHASE_FIRST_BYTE);
 	transfer->first_byte_came = true;
-	if (!http_head_take(head, transfer->settings, line, len))
+	if (!http_head_take(head, transfer->request.settings, line, len))
 		return CURL_WRITEFUNC_ERROR;
 	return !head->complete || take_head(transfer) ? len : CURL_WRITEFUNC_ERROR;
 }
@@ -328,7 +276,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *owner)
 	size_t len = size * count;
 
 	transfer->answer.body_received += len;
-	if (http_settings_judge_body(transfer->settings))
+	if (http_settings_judge_body(transfer->request.settings))
 		buffer_append(&transfer->body, bytes, len);
 	if (transfer->answer.body_received <= HTTP_BODY_MAX)
 		return len;
@@ -338,86 +286,29 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *owner)
 
 /* ---- the request ---- */
 
-static bool add_header(struct http_transfer *transfer, const char *name, const char *separator,
-		       const char *value)
+static bool add_header(void *owner, const char *line)
 {
-	struct buffer line;
-	struct curl_slist *headers;
+	struct http_transfer *transfer = owner;
+	struct curl_slist *headers = curl_slist_append(transfer->headers, line);
 
-	buffer_init(&line, CURL_MAX_HTTP_HEADER);
-	buffer_format(&line, "%s%s", name, separator);
-	buffer_text(&line, value);
-	headers = line.overflow ? NULL : curl_slist_append(transfer->headers, line.data);
-	buffer_free(&line);
-	if (!headers)
-		return false;
-	transfer->headers = headers;
-	return true;
+	if (headers)
+		transfer->headers = headers;
+	return headers != NULL;
 }
 
-/* One of the user's headers, with what an empty value means to the kubelet. */
-static bool add_own_header(struct http_transfer *transfer, const struct pair *header)
-{
-	bool empty = header->value[0] == '\0';
-	bool same_origin = http_target_same_origin(transfer->target, transfer->first);
-
-	/* User-Agent has an option of its own, which keeps it in front; the others follow from the
-	 * request. */
-	if (strcasecmp(header->name, "User-Agent") == 0 ||
-	    strcasecmp(header->name, "Content-Length") == 0 ||
-	    strcasecmp(header->name, "Transfer-Encoding") == 0)
-		return true;
-	if (strcasecmp(header->name, "Host") == 0)
-		return empty || !same_origin || add_header(transfer, "Host", ": ", header->value);
-	if (!same_origin && (strcasecmp(header->name, "Authorization") == 0 ||
-			     strcasecmp(header->name, "Cookie") == 0))
-		return true;
-	if (strcasecmp(header->name, "Accept") == 0 && empty)
-		return add_header(transfer, "Accept", ":", ""); /* to libcurl: do not send it */
-	return add_header(transfer, header->name, empty ? ";" : ": ", header->value);
-}
-
-/* With serverName the URL has the name of the certificate; the request has the name of the host. */
-static bool add_host_header(struct http_transfer *transfer)
-{
-	char *host = http_target_authority(transfer->target, NULL);
-	bool added = host && add_header(transfer, "Host", ": ", host);
-
-	free(host);
-	return added;
-}
-
-/* The headers, in the kubelet's order: Host, User-Agent, Accept, own ones, Connection. */
 static bool set_headers(struct http_transfer *transfer)
 {
-	const struct pair_list *own = &transfer->settings->headers;
-	const char *agent = http_header_value(own, "User-Agent");
-	bool complete = true;
-
-	for (size_t i = 0; complete && i < own->count; i++)
-		complete = add_own_header(transfer, &own->items[i]);
-	if (complete && transfer->target->tls && transfer->settings->tls.server_name &&
-	    !http_header_value(own, "Host"))
-		complete = add_host_header(transfer);
-	/* Who wants a Content-Type says which. */
-	if (complete && !http_header_value(own, "Content-Type"))
-		complete = add_header(transfer, "Content-Type", ":", "");
-	if (complete && transfer->settings->version != HTTP_VERSION_2 &&
-	    !http_header_value(own, "Connection"))
-		complete = add_header(transfer, "Connection", ": ", "close");
-	if (!complete)
+	if (!http_request_headers(&transfer->request, add_header, transfer))
 		return false;
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER,
 			 (struct curl_slist *)transfer->headers);
 	return curl_easy_setopt(transfer->easy, CURLOPT_USERAGENT,
-				agent ? agent : "readyd/" READYD_VERSION) == CURLE_OK;
+				http_request_user_agent(&transfer->request)) == CURLE_OK;
 }
 
 static bool set_url(struct http_transfer *transfer)
 {
-	const char *server_name =
-		transfer->target->tls ? transfer->settings->tls.server_name : NULL;
-	char *url = http_target_url(transfer->target, server_name);
+	char *url = http_request_url(&transfer->request);
 	bool set = url && curl_easy_setopt(transfer->easy, CURLOPT_URL, url) == CURLE_OK;
 
 	free(url);
@@ -428,23 +319,22 @@ static bool set_url(struct http_transfer *transfer)
 
 static void set_version(struct http_transfer *transfer)
 {
-	long version = CURL_HTTP_VERSION_1_1;
+	static const long plain[] = {
+		[HTTP_VERSION_1_0] = CURL_HTTP_VERSION_1_0,
+		[HTTP_VERSION_1_1] = CURL_HTTP_VERSION_1_1,
+		[HTTP_VERSION_2] = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
+	};
+	int version = transfer->request.settings->version;
+	bool negotiates = version == HTTP_VERSION_2 && transfer->request.target->tls;
 
-	if (transfer->settings->version == HTTP_VERSION_1_0)
-		version = CURL_HTTP_VERSION_1_0;
-	else if (transfer->settings->version == HTTP_VERSION_2)
-		version = transfer->target->tls ? CURL_HTTP_VERSION_2TLS
-						: CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-	curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION, version);
+	curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
+			 negotiates ? (long)CURL_HTTP_VERSION_2TLS : plain[version]);
 }
 
 static bool set_method(struct http_transfer *transfer)
 {
-	const char *method = transfer->method;
-	const char *own_body = transfer->settings->request_body;
-	/* A redirect that changes the method leaves the body behind. */
-	bool has_body = own_body && own_body[0] != '\0' &&
-			strcmp(method, http_settings_method(transfer->settings)) == 0;
+	const char *method = transfer->request.method;
+	const char *body = http_request_body(&transfer->request);
 
 	if (strcmp(method, "GET") == 0)
 		return true;
@@ -452,12 +342,10 @@ static bool set_method(struct http_transfer *transfer)
 		curl_easy_setopt(transfer->easy, CURLOPT_NOBODY, 1L);
 		return true;
 	}
-	/* These say the length of their body even when there is none (RFC 9110, 8.6). */
-	if (has_body || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-	    strcmp(method, "PATCH") == 0) {
-		curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, has_body ? own_body : "");
+	if (body) {
+		curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, body);
 		curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-				 (curl_off_t)(has_body ? strlen(own_body) : 0));
+				 (curl_off_t)strlen(body));
 	}
 	return curl_easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
 }
@@ -476,28 +364,22 @@ static bool set_secret(struct http_transfer *transfer, CURLoption option,
 	return set;
 }
 
-/* The secrets go to the very server that they are for, and to no other port of its host. */
 static bool set_credentials(struct http_transfer *transfer)
 {
-	const struct http_settings *settings = transfer->settings;
-	const char *user = settings->user ? settings->user : transfer->first->user;
-	const char *password = settings->user ? NULL : transfer->first->password;
+	struct http_credentials who = http_request_credentials(&transfer->request);
 
-	if (!http_target_same_origin(transfer->target, transfer->first))
-		return true;
-	if (secret_is_set(&settings->bearer_token)) {
+	if (who.bearer_token) {
 		curl_easy_setopt(transfer->easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-		return set_secret(transfer, CURLOPT_XOAUTH2_BEARER, &settings->bearer_token);
+		return set_secret(transfer, CURLOPT_XOAUTH2_BEARER, who.bearer_token);
 	}
-	if (!user)
+	if (!who.user)
 		return true;
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-	if (curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, user) != CURLE_OK)
+	if (curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, who.user) != CURLE_OK)
 		return false;
-	if (secret_is_set(&settings->password))
-		return set_secret(transfer, CURLOPT_PASSWORD, &settings->password);
-	return curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, password ? password : "") ==
-	       CURLE_OK;
+	if (who.password)
+		return set_secret(transfer, CURLOPT_PASSWORD, who.password);
+	return curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, who.url_password) == CURLE_OK;
 }
 
 static void set_tls(struct http_transfer *transfer)
@@ -541,7 +423,7 @@ static bool prepare(struct http_transfer *transfer)
 		return false;
 	set_callbacks(transfer);
 	set_version(transfer);
-	if (transfer->target->tls)
+	if (transfer->request.target->tls)
 		set_tls(transfer);
 	return set_url(transfer) && set_method(transfer) && set_headers(transfer) &&
 	       set_credentials(transfer);
@@ -549,12 +431,14 @@ static bool prepare(struct http_transfer *transfer)
 
 /* ---- libcurl on our loop ---- */
 
-static void take_finished(void)
+/* Lets libcurl do what is due. */
+static void act(curl_socket_t fd, int mask)
 {
 	CURLMsg *message;
-	int left;
+	int count;
 
-	while ((message = curl_multi_info_read(shared.multi, &left))) {
+	curl_multi_socket_action(shared.multi, fd, mask, &count);
+	while ((message = curl_multi_info_read(shared.multi, &count))) {
 		CURLcode code = message->data.result;
 		char *transfer = NULL;
 
@@ -566,21 +450,15 @@ static void take_finished(void)
 static void on_ready(struct loop_io *io, unsigned events)
 {
 	struct http_connection *connection = io->owner;
-	int mask = (events & LOOP_READ ? CURL_CSELECT_IN : 0) |
-		   (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
-	int running;
 
-	curl_multi_socket_action(shared.multi, connection->fd, mask, &running);
-	take_finished();
+	act(connection->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) |
+				    (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static void on_timer(struct loop_timer *timer)
 {
-	int running;
-
 	(void)timer;
-	curl_multi_socket_action(shared.multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	take_finished();
+	act(CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* libcurl wants `fd` to be watched, or no longer. Failures are not returned to it: it would end all
@@ -667,7 +545,7 @@ void http_transfer_shutdown(void)
 
 void http_transfer_start(struct http_transfer *transfer, struct loop *loop, int fd)
 {
-	transfer->stage = transfer->target->tls ? HTTP_STAGE_TLS : HTTP_STAGE_WAITING;
+	transfer->stage = transfer->request.target->tls ? HTTP_STAGE_TLS : HTTP_STAGE_WAITING;
 	transfer->answer = (struct http_answer){0};
 	transfer->peer = (struct tls_peer){.outcome = TLS_OK};
 	transfer->ended = false;
@@ -676,13 +554,11 @@ void http_transfer_start(struct http_transfer *transfer, struct loop *loop, int 
 	transfer->curl_error[0] = '\0';
 	buffer_init(&transfer->body, HTTP_BODY_MAX);
 	transfer->connection = shared_prepare(loop) ? connection_create(transfer, fd) : NULL;
-	if (!transfer->connection) {
+	if (!transfer->connection)
 		close(fd);
-		fail_memory(transfer);
-	} else if (!prepare(transfer) ||
-		   curl_multi_add_handle(shared.multi, transfer->easy) != CURLM_OK) {
-		fail_memory(transfer);
-	}
+	if (!transfer->connection || !prepare(transfer) ||
+	    curl_multi_add_handle(shared.multi, transfer->easy) != CURLM_OK)
+		fail(transfer, REASON_RESOURCES, out_of_memory);
 }
 
 void http_transfer_stop(struct http_transfer *transfer)

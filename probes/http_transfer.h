@@ -8,12 +8,11 @@
 #include "agent/buffer.h"
 #include "agent/error.h"
 #include "agent/tls.h"
+#include "probes/http_request.h"
 #include "probes/http_verdict.h"
 #include "probes/probe.h"
 
 struct http_connection;
-struct http_settings;
-struct http_target;
 struct loop;
 
 enum { HTTP_CURL_ERROR_SIZE = 256 };
@@ -27,10 +26,7 @@ enum http_stage {
 /* Embedded in its owner; zero-filled is valid and idle. */
 struct http_transfer {
 	/* The owner sets these before http_transfer_start(); they stay his. */
-	const struct http_settings *settings;
-	const struct http_target *target;
-	const struct http_target *first; /* where secrets may go: no other scheme, host or port */
-	const char *method;
+	struct http_request request;
 	struct tls_context *tls_context; /* for https */
 	/* PHASE_TLS or PHASE_FIRST_BYTE has just ended. */
 	void (*on_phase)(struct http_transfer *transfer, enum probe_phase phase);
