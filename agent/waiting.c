@@ -7,7 +7,8 @@
 enum {
 	/* Later than the deadline of the last tries, so that what they say is still heard. */
 	END_MARGIN_US = 1000,
-	SHARE_OF_DURATION = 4,
+	SHARE_OF_DURATION = 4,  /* a quarter */
+	SHARE_OF_PROCESSOR = 2, /* a half */
 };
 
 static void end(struct waiting *waiting, enum waiting_outcome outcome)
@@ -39,22 +40,6 @@ static void try_after(struct waiting_target *target, int64_t delay_us)
 	loop_timer_set(target->waiting->env->loop, &target->retry, clock_monotonic_us() + delay_us);
 }
 
-/* The processor time that this process and its children have taken. */
-static int64_t cpu_time_us(void)
-{
-	static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
-	int64_t sum_us = 0;
-
-	for (size_t i = 0; i < sizeof(whose) / sizeof(whose[0]); i++) {
-		struct rusage usage = {0};
-
-		getrusage(whose[i], &usage);
-		sum_us += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-			  usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-	}
-	return sum_us;
-}
-
 static void try_target(struct waiting_target *target)
 {
 	struct waiting *waiting = target->waiting;
@@ -74,7 +59,6 @@ static void try_target(struct waiting_target *target)
 		target->config->timeout_us =
 			left_us < target->timeout_us ? left_us : target->timeout_us;
 	}
-	target->cpu_before_us = cpu_time_us();
 	runner_start(&target->runner);
 }
 
@@ -83,30 +67,54 @@ static void on_retry(struct loop_timer *timer)
 	try_target(timer->owner);
 }
 
-/* What the try cost. Here that is processor time, and when all tries have paused for as long as it
- * took, they do not take more than half of a processor. On the other side the time can have been
- * spent on work or on waiting; a part of it is a pause that neither overloads who works nor keeps
- * from seeing soon when the waiting is over. A try that ended for want of an answer was no work. */
+/* What the try cost. A try that ended for want of an answer was no work for anybody; of any other,
+ * the time can have been spent on work or on waiting, and a part of it is a pause that neither
+ * overloads who works nor keeps from seeing soon that the waiting is over. */
 static int64_t cost_us(const struct waiting_target *target)
 {
-	int64_t here_us = cpu_time_us() - target->cpu_before_us;
-	int64_t there_us = target->result.duration_us / SHARE_OF_DURATION;
+	const struct probe_result *result = &target->result;
 
-	if (target->result.duration_us >= target->config->timeout_us)
-		there_us = 0;
-	return here_us > there_us ? here_us : there_us;
+	if (result->duration_us >= target->config->timeout_us)
+		return 0;
+	return result->duration_us / SHARE_OF_DURATION;
+}
+
+/* The processor time that this process and its children have taken. */
+static int64_t cpu_time_us(void)
+{
+	static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	int64_t sum_us = 0;
+
+	for (size_t i = 0; i < sizeof(whose) / sizeof(whose[0]); i++) {
+		struct rusage usage = {0};
+
+		getrusage(whose[i], &usage);
+		sum_us += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+			  usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+	}
+	return sum_us;
+}
+
+/* How long nothing may be done until all that was done is within our share of a processor, which
+ * the service that is waited for may need. */
+static int64_t rest_us(const struct waiting *waiting, int64_t waited_us)
+{
+	return (cpu_time_us() - waiting->cpu_before_us) * SHARE_OF_PROCESSOR - waited_us;
 }
 
 static void try_again(struct waiting_target *target)
 {
 	struct waiting *waiting = target->waiting;
 	int64_t waited_us = clock_monotonic_us() - waiting->started_us;
+	int64_t burden_us = cost_us(target);
 
-	if (target->in_a_row > 0)
+	if (target->in_a_row > 0) {
 		try_after(target, waiting->interval_us);
-	else
-		try_after(target,
-			  health_retry_delay_us(waited_us, cost_us(target), waiting->interval_us,
+		return;
+	}
+	if (rest_us(waiting, waited_us) > burden_us)
+		burden_us = rest_us(waiting, waited_us);
+	try_after(target, health_retry_delay_us(waited_us, burden_us, waiting->interval_us,
 						waiting->count - waiting->done_count));
 }
 
@@ -171,6 +179,7 @@ int waiting_start(struct waiting *waiting)
 	struct loop *loop = waiting->env->loop;
 
 	waiting->started_us = clock_monotonic_us();
+	waiting->cpu_before_us = cpu_time_us();
 	waiting->runs_max = runner_runs_allowed();
 	waiting->end = (struct loop_task){.on_run = on_end_task, .owner = waiting};
 	waiting->deadline = (struct loop_timer){.on_expire = on_deadline, .owner = waiting};

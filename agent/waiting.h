@@ -26,8 +26,7 @@ struct waiting_target {
 	struct waiting *waiting;
 	struct runner runner;
 	struct loop_timer retry;
-	int64_t timeout_us;    /* as configured */
-	int64_t cpu_before_us; /* what had been used up when the last try began */
+	int64_t timeout_us; /* as configured */
 };
 
 enum waiting_outcome { WAITING_UNDER_WAY, WAITING_DONE, WAITING_TIMED_OUT };
@@ -56,6 +55,7 @@ struct waiting {
 	struct loop_timer deadline;
 	struct loop_task end;
 	size_t runs_max;
+	int64_t cpu_before_us; /* the processor time that had been used when it began */
 };
 
 /* Begins with the first tries. 0, or -1 when out of memory. */

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import threading
@@ -246,6 +247,16 @@ class Rules(WaitTestCase):
         self.assertGreater(self.tries_within(1), 5)
         self.assertLess(self.tries_within(1), 110)
         self.assertGreater(self.tries_within(1, "--interval", "1ms"), 5)
+
+    def test_share_of_a_processor(self):
+        """Commands that work hard do not take it from the service that is waited for."""
+        busy = "exec:/bin/sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; exit "
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = readyd("wait", "-q", "--timeout", "4", *[f"{busy}{number}'" for number in range(1, 9)])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertEqual(done.returncode, 124)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        self.assertLess(used / 4, 0.8)
 
     def test_log_of_a_target_that_goes_to_and_fro(self):
         """Its reasons are told once each, and then once a second."""
