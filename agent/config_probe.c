@@ -319,6 +319,15 @@ static void check_thresholds(const struct plan *plan, const struct probe_config 
 			    "end what it probes");
 }
 
+/* What the type says by itself is no single slip that might be forgiven. While it starts, patience
+ * is what is wanted of every type. */
+static void apply_type_threshold(const struct plan *plan, struct probe_config *probe)
+{
+	if (plan->type->failure_threshold > 0 && plan->role != ROLE_STARTUP &&
+	    node_is_null(node_member(plan->node, "failureThreshold")))
+		probe->failure_threshold = plan->type->failure_threshold;
+}
+
 /* ---- the probe ---- */
 
 static int out_of_memory(const struct plan *plan)
@@ -365,6 +374,7 @@ static int fill(struct plan *plan, struct probe_config *probe)
 		if (!probe->conf)
 			return out_of_memory(plan);
 		probe->type = plan->type;
+		apply_type_threshold(plan, probe);
 		if (fields_set_defaults(plan->type->fields, probe->conf) != 0)
 			return out_of_memory(plan);
 	}

@@ -109,6 +109,9 @@ int64_t engine_draining_since_us(const struct engine *engine);
  * probes are asked first. What was seen before stays in the history. */
 void engine_begin_again(struct engine *engine);
 
+/* The command of `readyd run` has said something new: the probes that go by it run at once. */
+void engine_hear(struct engine *engine);
+
 /* Whether /ready has ever been 200. */
 bool engine_has_been_ready(const struct engine *engine);
 

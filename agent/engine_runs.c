@@ -110,6 +110,22 @@ void engine_open_gate(struct engine *engine)
 	}
 }
 
+void engine_hear(struct engine *engine)
+{
+	int64_t now_us = loop_now_us(engine->env->loop);
+
+	for (size_t i = 0; i < engine->count; i++) {
+		struct engine_probe *probe = engine->probes[i];
+
+		if (!probe->config->type->silence_us || !may_run(probe) ||
+		    now_us < engine->life_began_us + probe->config->initial_delay_us)
+			continue;
+		/* A run under way may have looked before. */
+		engine_stop_probe(probe);
+		schedule(probe, now_us);
+	}
+}
+
 /* ---- results ---- */
 
 static void log_transition(const struct engine_probe *probe, enum standing before)

@@ -27,6 +27,7 @@
 
 struct field;
 struct loop;
+struct notified;
 struct resolver;
 
 enum probe_state { PROBE_PASS, PROBE_WARN, PROBE_FAIL };
@@ -112,6 +113,10 @@ enum probe_state { PROBE_PASS, PROBE_WARN, PROBE_FAIL };
 	X(REASON_CLUSTER_DOWN, "cluster_down", true, "cluster_state is not ok") \
 	X(REASON_KEY_MISSING, "key_missing", true, "a key that must exist does not") \
 	X(REASON_KEY_PRESENT, "key_present", true, "a key that must not exist does") \
+	X(REASON_NOT_NOTIFIED, "not_notified", true, \
+	  "the command has not said READY=1 yet, or it is reloading or stopping") \
+	X(REASON_WATCHDOG_EXPIRED, "watchdog_expired", false, \
+	  "the command has not said WATCHDOG=1 in time, or it asks for a restart") \
 	X(REASON_SECRET_UNAVAILABLE, "secret_unavailable", false, \
 	  "a file with a password or token cannot be read") \
 	X(REASON_RESOURCES, "resources", false, \
@@ -170,6 +175,7 @@ struct perfdata_list {
 struct probe_env {
 	struct loop *loop;
 	struct resolver *resolver;
+	struct notified *notified; /* what the command of `readyd run` says; NULL elsewhere */
 };
 
 /* One run, as the type sees it. */
@@ -211,6 +217,8 @@ struct probe_type {
 	size_t conf_size;            /* of the structure that `fields` describes */
 	size_t state_size;
 	size_t kept_size;
+	int64_t failure_threshold; /* the default of failureThreshold except under startup; 0 = the
+				    * usual one */
 
 	/* Takes a target URL into `conf`, before check(). NULL: it goes into the field "url". */
 	int (*set_target)(void *conf, const char *target, struct error *error);
@@ -225,6 +233,11 @@ struct probe_type {
 
 	/* Frees what check() or set_target() added to `conf` outside the fields' own values. */
 	void (*release)(void *conf);
+
+	/* For a type that goes by what the command of `readyd run` says (agent/notified.h), and by
+	 * that alone: how long the command may be silent, 0 = for ever. Its probes run at once
+	 * whenever something new was said. */
+	int64_t (*silence_us)(const void *conf);
 
 	void (*start)(struct probe_run *run);
 	void (*stop)(struct probe_run *run);

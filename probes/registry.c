@@ -9,9 +9,10 @@ extern const struct probe_type probe_exec;
 extern const struct probe_type probe_tcp;
 extern const struct probe_type probe_postgres;
 extern const struct probe_type probe_redis;
+extern const struct probe_type probe_notify;
 
 const struct probe_type *const probe_types[] = {
-	&probe_http, &probe_exec, &probe_tcp, &probe_postgres, &probe_redis, NULL,
+	&probe_http, &probe_exec, &probe_tcp, &probe_postgres, &probe_redis, &probe_notify, NULL,
 };
 
 const struct probe_type *probe_type_by_key(const char *key, bool *ret_kubernetes_form)

@@ -109,7 +109,7 @@ class ExampleTest(TestCase):
         done = readyd("config", "check", CONF / "readyd.yaml", env=self.variables)
         self.assertEqual(done.stderr, "")
         self.assertEqual(done.returncode, 0)
-        self.assertEqual(done.stdout, f"{CONF / 'readyd.yaml'}: ok, 6 probes\n")
+        self.assertEqual(done.stdout, f"{CONF / 'readyd.yaml'}: ok, 7 probes\n")
         self.assertEqual(by_schema([(CONF / "readyd.yaml").read_text()]), [None])
 
     def test_it_says_what_is_missing(self):
@@ -146,7 +146,8 @@ class ExampleTest(TestCase):
             self.assertEqual(status["service"], "user-service")
             self.assertEqual(status["version"], "dev")
             self.assertEqual({probe["name"] for probe in status["probes"]},
-                             {"app", "database", "cache", "queue", "payments", "migrated"})
+                             {"app", "heartbeat", "database", "cache", "queue", "payments",
+                              "migrated"})
             self.assertNotIn("s3cret", json.dumps(status))
 
 

@@ -340,6 +340,24 @@ static void test_pod_spec(void **state)
 	config_free(config);
 }
 
+static void test_threshold_of_a_type(void **state)
+{
+	struct config *config = load_good(
+		"liveness: {a: notify:ready, b: {target: notify:ready, failureThreshold: 2},\n"
+		"           c: {notify: {watchdogSeconds: 5}}}\n"
+		"startup: {d: notify:ready}\n",
+		no_environment, NULL, 0);
+	static const int expected[] = {1, 2, 1, 3};
+
+	(void)state;
+	assert_int_equal(config->probe_count, 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(config->probes[i]->failure_threshold, expected[i]);
+	config_free(config);
+	assert_faults("liveness: {a: 'notify:'}\n", no_environment, NULL, 0,
+		      "f:1:15: a: expected notify:ready\n");
+}
+
 static void test_pod_spec_limits(void **state)
 {
 	(void)state;
@@ -355,7 +373,7 @@ static void test_pod_spec_limits(void **state)
 		"knows; expected its number\n"
 		"f:3:40: terminationGracePeriodSeconds must not be set for a readiness probe\n"
 		"f:4:16: grpc probes are not supported yet, expected one of http, exec, tcp, "
-		"postgres, redis, target\n"
+		"postgres, redis, notify, target\n"
 		"f:4:51: successThreshold must be 1 for a startup probe\n"
 		"warning: f:5:34: terminationGracePeriodSeconds has no effect here; readyd does "
 		"not end what it probes\n");
@@ -387,7 +405,7 @@ static void test_wrong_probes(void **state)
 		no_environment, NULL, 0,
 		"f:2:25: a has both http and tcp, expected exactly one of them\n"
 		"f:3:3: b does not say what to probe, expected one of http, exec, tcp, "
-		"postgres, redis, target\n"
+		"postgres, redis, notify, target\n"
 		"f:4:15: periodSeconds belongs beside redis:, not inside it\n"
 		"f:5:34: role belongs inside redis:, not beside it\n"
 		"f:6:33: unknown setting \"rol\" of redis, did you mean role?\n"
@@ -406,7 +424,7 @@ static void test_wrong_probes(void **state)
 		"f:13:42: l has both url and urlFile, expected one of them\n"
 		"f:14:15: m has both url and target, expected one of them\n"
 		"f:15:3: n does not say what to probe, expected one of http, exec, tcp, "
-		"postgres, redis, target\n"
+		"postgres, redis, notify, target\n"
 		"f:15:7: unknown setting \"redsi\" of n, did you mean redis?\n"
 		"f:15:18: unknown setting \"periodSecond\" of n, did you mean periodSeconds?\n"
 		"f:16:34: unknown setting \"htpp\" of redis, did you mean http?\n"
@@ -574,7 +592,8 @@ static void test_wrong_environment(void **state)
 		"did you mean role?\n"
 		"environment READYD_READINESS_EMPTY: the target of empty is no URL, expected "
 		"one that begins with one of http:, https:, exec:, nagios:, tcp:, unix:, "
-		"postgres:, postgresql:, redis:, rediss:, redis+unix:, valkey:, valkeys:\n"
+		"postgres:, postgresql:, redis:, rediss:, redis+unix:, valkey:, valkeys:, "
+		"notify:\n"
 		"environment READYD_READINESS_P: unknown scheme \"redsi\" in the target of p, "
 		"did you mean redis?\n");
 }
@@ -1076,6 +1095,7 @@ int main(void)
 		cmocka_unit_test(test_forms_of_probes),
 		cmocka_unit_test(test_schedule),
 		cmocka_unit_test(test_pod_spec),
+		cmocka_unit_test(test_threshold_of_a_type),
 		cmocka_unit_test(test_pod_spec_limits),
 		cmocka_unit_test(test_wrong_probes),
 		cmocka_unit_test(test_all_faults_of_a_probe),
