@@ -26,6 +26,7 @@ struct child_group {
 static struct child_group *running[GROUP_BUCKETS];
 static struct child_group *dying;
 static size_t group_count;
+static size_t stop_watchers; /* running children whose owners want to know when they stop */
 static unsigned long descriptor_limit; /* for children; 0 = ours */
 static struct loop *reaping_loop;
 
@@ -51,6 +52,16 @@ static void group_add(struct child_group *group, struct child *child, pid_t pid)
 	child->group = group;
 }
 
+bool child_group_exists(pid_t group)
+{
+	return kill(-group, 0) == 0 || errno != ESRCH;
+}
+
+void child_group_kill(pid_t group)
+{
+	kill(-group, SIGKILL);
+}
+
 /* Forgets the killed groups of which no process is left, not even a zombie. A group's number cannot
  * be given to another one before that. */
 static void forget_dead_groups(void)
@@ -60,7 +71,7 @@ static void forget_dead_groups(void)
 	while (*link) {
 		struct child_group *group = *link;
 
-		if (kill(-group->pid, 0) == 0 || errno != ESRCH) {
+		if (child_group_exists(group->pid)) {
 			link = &group->next;
 			continue;
 		}
@@ -85,7 +96,10 @@ static void end_child(struct child_group **link)
 	struct child *child = group->child;
 	int status = 0;
 
-	kill(-group->pid, SIGKILL);
+	if (child && child->on_stop)
+		stop_watchers--;
+	if (!child || !child->spares_group)
+		kill(-group->pid, SIGKILL);
 	waitpid(group->pid, &status, 0);
 	*link = group->next;
 	group->next = dying;
@@ -95,6 +109,21 @@ static void end_child(struct child_group **link)
 	child->pid = 0;
 	child->group = NULL;
 	child->on_exit(child, status);
+}
+
+/* Tells those who want to know which children a signal has stopped. */
+static void report_stops(void)
+{
+	while (stop_watchers > 0) {
+		siginfo_t info = {.si_pid = 0};
+		const struct child_group *group;
+
+		if (waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG) < 0 || info.si_pid == 0)
+			break;
+		group = *group_link(info.si_pid);
+		if (group && group->child && group->child->on_stop)
+			group->child->on_stop(group->child, info.si_status);
+	}
 }
 
 /* Reaps all that have ended, however few signals told of them. */
@@ -120,6 +149,7 @@ static void on_sigchld(void *owner, int signal_number)
 	(void)owner;
 	(void)signal_number;
 	reap();
+	report_stops();
 }
 
 int child_init(struct loop *loop, struct error *error)
@@ -145,6 +175,14 @@ void child_set_descriptor_limit(unsigned long soft_limit)
 	descriptor_limit = soft_limit;
 }
 
+/* The pipe from which the owner reads what the child writes. */
+static int open_output(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
 int child_spawn(struct child *child, const struct child_command *command, int *ret_output_fd,
 		int *ret_errno, struct error *error)
 {
@@ -152,7 +190,7 @@ int child_spawn(struct child *child, const struct child_command *command, int *r
 	int ends[2] = {-1, -1};
 	pid_t pid = -1;
 
-	if (!group || pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
+	if (!group || (!command->attached && open_output(ends) < 0)) {
 		*ret_errno = errno;
 		error_set(error, "cannot start %.100s: %s", command->argv[0], strerror(errno));
 	} else {
@@ -167,7 +205,10 @@ int child_spawn(struct child *child, const struct child_command *command, int *r
 		return -1;
 	}
 	group_add(group, child, pid);
-	*ret_output_fd = ends[0];
+	if (child->on_stop)
+		stop_watchers++;
+	if (!command->attached)
+		*ret_output_fd = ends[0];
 	return 0;
 }
 
@@ -182,6 +223,8 @@ void child_abandon(struct child *child)
 	if (child->pid == 0)
 		return;
 	kill(-child->pid, SIGKILL);
+	if (child->on_stop)
+		stop_watchers--;
 	child->group->child = NULL;
 	child->group = NULL;
 	child->pid = 0;

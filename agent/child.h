@@ -1,8 +1,9 @@
-/* Child processes: started without a shell in a session and process group of their own, killed as a
- * group, always reaped. The only place that starts processes, kills them and waits for them. */
+/* Child processes: started without a shell in a process group of their own, killed as a group,
+ * always reaped. The only place that starts processes, kills them and waits for them. */
 #ifndef READYD_AGENT_CHILD_H
 #define READYD_AGENT_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,6 +19,12 @@ struct child_command {
 	char *const *environment; /* ends with NULL; NULL = our own */
 	const char *directory;    /* NULL = ours */
 	const char *user;         /* "name", "name:group", "uid" or "uid:gid"; NULL = ours */
+
+	/* Keeps our stdin, stdout and stderr and our session, in a process group of its own. */
+	bool attached;
+	int terminal_fd;  /* if attached: the terminal of which it becomes the foreground; -1 = none
+			   */
+	int death_signal; /* what it gets when readyd itself is killed; 0 = SIGKILL */
 };
 
 struct child_group;
@@ -29,8 +36,11 @@ struct child {
 	 * sent SIGKILL and the process was reaped. `status` is as waitpid() gives it. It may free
 	 * the owner or start the next child. */
 	void (*on_exit)(struct child *child, int status);
+	/* Called when a signal has stopped it, to be continued by SIGCONT; NULL = need not know. */
+	void (*on_stop)(struct child *child, int signal_number);
 	void *owner;
-	pid_t pid;                 /* 0 = idle */
+	bool spares_group; /* what is left of its group is left alone: the owner sees to it */
+	pid_t pid;         /* 0 = idle */
 	struct child_group *group; /* child.c's own */
 };
 
@@ -47,6 +57,8 @@ int child_init(struct loop *loop, struct error *error);
  * cannot start. on_exit is not called then. EAGAIN, ENOMEM, EMFILE and ENFILE mean that the system
  * lacks something; all else is about the command, its directory or its user.
  *
+ * An attached child has no pipe, and ret_output_fd is not used.
+ *
  * Returns only when the program has been loaded, because that is how its failure is known and
  * because a copy of our memory map for each start would cost several times as much. */
 int child_spawn(struct child *child, const struct child_command *command, int *ret_output_fd,
@@ -54,6 +66,13 @@ int child_spawn(struct child *child, const struct child_command *command, int *r
 
 /* Sends the signal to the whole group; harmless on an idle child. */
 void child_signal_group(struct child *child, int signal_number);
+
+/* Whether any process of the group that a child had is left, be it a zombie. */
+bool child_group_exists(pid_t group);
+
+/* Kills what is left of the group of an ended child that spared it. Only right after
+ * child_group_exists(): the number of a group that is gone may be given to another. */
+void child_group_kill(pid_t group);
 
 /* Kills the whole group and forgets the owner: on_exit will not be called, the process is still
  * reaped when it ends. Harmless when idle. */

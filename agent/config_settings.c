@@ -2,11 +2,13 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/number.h"
+#include "agent/signals.h"
 #include "agent/unix_socket.h"
 
 /* Of service and version, which stand in each line of the log and each answer. */
@@ -341,6 +343,21 @@ static void check_socket(const struct node *node, const char *socket, struct fau
 		faults_add(faults, node, "socket: %s; expected @NAME, /PATH or none", error.text);
 }
 
+/* ---- signals ---- */
+
+static void check_signal(const struct node *node, const char *text, struct faults *faults)
+{
+	int number = text ? signal_by_name(text) : -1;
+
+	if (number < 0)
+		faults_add(faults, node,
+			   "stopSignal: there is no signal \"%.40s\", expected one such as "
+			   "SIGTERM, QUIT, SIGRTMIN+3 or 15",
+			   text ? text : "");
+	else if (number == SIGSTOP || number == SIGCONT || number == SIGCHLD)
+		faults_add(faults, node, "stopSignal: %.40s ends no process", text);
+}
+
 /* ---- labels ---- */
 
 /* Whether a control character begins here: of ASCII or, in UTF-8, of those up to U+009F. */
@@ -392,6 +409,8 @@ void config_settings_take(const struct node *root, struct settings *settings, st
 			check_listen(member, &settings->haproxy_agent, "0.0.0.0:8087", faults);
 		} else if (strcmp(field->name, "socket") == 0) {
 			check_socket(member, settings->socket, faults);
+		} else if (strcmp(field->name, "stopSignal") == 0) {
+			check_signal(member, settings->stop_signal, faults);
 		} else if (strcmp(field->name, "service") == 0) {
 			check_label(member, "service", settings->service, faults);
 		} else if (strcmp(field->name, "version") == 0) {

@@ -65,6 +65,16 @@ static bool has_close_range;
 
 /* ---- in the child: system calls and its own stack only, for it shares our memory ---- */
 
+static void close_others(void)
+{
+	if (launch->highest_fd < 0) {
+		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+		return;
+	}
+	for (int fd = STDERR_FILENO + 1; fd <= launch->highest_fd; fd++)
+		close(fd);
+}
+
 static int set_up_descriptors(void)
 {
 	/* Out of the way of 0 to 2 first, should they be among them. */
@@ -76,15 +86,20 @@ static int set_up_descriptors(void)
 	dup2(input_fd, STDIN_FILENO);
 	dup2(output_fd, STDOUT_FILENO);
 	dup2(output_fd, STDERR_FILENO);
-	if (launch->highest_fd < 0) {
-		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
-		return 0;
-	}
 	close(input_fd);
 	close(output_fd);
-	for (int fd = STDERR_FILENO + 1; fd <= launch->highest_fd; fd++)
-		close(fd);
+	close_others();
 	return 0;
+}
+
+/* A group of its own, in our session and in front of our terminal. Signals are blocked here, which
+ * is why the kernel lets a process that is not yet in the foreground do that. */
+static void attach(void)
+{
+	setpgid(0, 0);
+	if (launch->command->terminal_fd >= 0)
+		tcsetpgrp(launch->command->terminal_fd, getpid());
+	close_others();
 }
 
 /* Asks the kernel, because the C library keeps a few real-time signals to itself, and one of these
@@ -166,9 +181,13 @@ static int become_program(void *argument)
 	sigset_t none;
 
 	(void)argument;
-	setsid();
-	if (set_up_descriptors() < 0)
-		fail(STEP_PROGRAM);
+	if (command->attached) {
+		attach();
+	} else {
+		setsid();
+		if (set_up_descriptors() < 0)
+			fail(STEP_PROGRAM);
+	}
 	set_up_signals();
 	set_up_limits();
 	if (set_up_user() < 0)
@@ -177,7 +196,7 @@ static int become_program(void *argument)
 	if (command->directory && chdir(command->directory) < 0)
 		fail(STEP_DIRECTORY);
 	/* A change of the user would undo this, so it comes after it. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PDEATHSIG, command->death_signal ? command->death_signal : SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (launch->search_path)

@@ -353,10 +353,20 @@ static void on_signals(struct loop_io *io, unsigned events)
 	}
 }
 
+/* By the bit, because the C library refuses to speak of the real-time signals that it keeps to
+ * itself; to musl that is 34 as well, everybody else's SIGRTMIN. */
+static void add_to_set(sigset_t *set, int signal_number)
+{
+	unsigned long *words = (unsigned long *)(void *)set;
+	size_t bit = (size_t)signal_number - 1, word_bits = 8 * sizeof(*words);
+
+	words[bit / word_bits] |= 1UL << bit % word_bits;
+}
+
 int loop_signal_set(struct loop *loop, int signal_number,
 		    void (*on_signal)(void *owner, int signal_number), void *owner)
 {
-	sigaddset(&loop->signals, signal_number);
+	add_to_set(&loop->signals, signal_number);
 	if (sigprocmask(SIG_BLOCK, &loop->signals, NULL) < 0)
 		return -1;
 	loop->signal_fd = signalfd(loop->signal_fd, &loop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
