@@ -184,14 +184,17 @@ static void reload(struct agent *agent)
 	log_state(LOG_INFO, "reloaded", agent);
 }
 
-static void on_hangup(void *owner, int signal_number)
+void agent_reload(struct agent *agent)
 {
-	struct agent *agent = owner;
-
-	(void)signal_number;
 	notify_sender_reload_begins(agent->notify_sender);
 	reload(agent);
 	notify_sender_reload_ends(agent->notify_sender);
+}
+
+static void on_hangup(void *owner, int signal_number)
+{
+	(void)signal_number;
+	agent_reload(owner);
 }
 
 /* ---- start and end ---- */
@@ -321,6 +324,7 @@ static void log_stopped(const struct agent *agent)
 {
 	struct log_field fields[] = {
 		log_integer("pid", getpid()),
+		log_integer("status", agent->exit_status),
 		log_milliseconds("afterMs", shutdown_elapsed_us(&agent->shutdown)),
 		{0},
 	};

@@ -36,6 +36,7 @@ struct agent {
 	 * calls loop_stop() itself. */
 	struct shutdown shutdown;
 	unsigned end_signals; /* how often SIGTERM or SIGINT has come */
+	int exit_status;      /* that the verb will end with */
 	struct drain_file drain_file;
 	struct notify_sender *notify_sender; /* NULL = nobody wants to know */
 };
@@ -62,6 +63,10 @@ void agent_run(struct agent *agent);
 /* Takes a signal that asks for the end: the first begins it, the second skips what is left of the
  * delay. Returns false when the delay is over and the signal has no meaning here any more. */
 bool agent_take_end_signal(struct agent *agent, int signal_number);
+
+/* Reads the configuration again; with a fault in it, the running one is kept and the fault logged.
+ */
+void agent_reload(struct agent *agent);
 
 /* Begins the end; harmless when it has begun. `agent` is a struct agent: of the type that those
  * take who know nothing of agents. */

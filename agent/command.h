@@ -11,6 +11,7 @@ struct faults;
 struct override;
 
 int cmd_serve(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
 int cmd_undrain(int argc, char **argv);

@@ -270,13 +270,26 @@ static void begin_again(struct engine_probe *probe)
 	probe->since_wall_ms = clock_wall_ms();
 }
 
-void engine_begin_again(struct engine *engine)
+static void forget_results(struct engine *engine)
 {
 	engine->life_began_us = clock_monotonic_us();
 	engine->instance.started = false;
 	for (size_t i = 0; i < engine->count; i++)
 		begin_again(engine->probes[i]);
 	engine_recount(engine);
+}
+
+void engine_pause(struct engine *engine)
+{
+	engine->paused = true;
+	forget_results(engine);
+	engine_update_verdicts(engine);
+}
+
+void engine_begin_again(struct engine *engine)
+{
+	engine->paused = false;
+	forget_results(engine);
 	if (!engine->instance.started) {
 		for (size_t i = 0; i < engine->count; i++)
 			engine_schedule_first(engine->probes[i]);

@@ -105,6 +105,10 @@ unsigned engine_drain_sources(const struct engine *engine);
 /* When it began to drain, on the monotonic clock; 0 = it does not. */
 int64_t engine_draining_since_us(const struct engine *engine);
 
+/* What is watched does not run: nothing is probed and startup has not passed, until
+ * engine_begin_again(). */
+void engine_pause(struct engine *engine);
+
 /* What is watched has been started anew: every probe begins again with no streak, and the startup
  * probes are asked first. What was seen before stays in the history. */
 void engine_begin_again(struct engine *engine);

@@ -126,7 +126,8 @@ void engine_recount(struct engine *engine)
 		if (!engine->probes[i]->health.ever_passed)
 			engine->waiting++;
 	}
-	if (!engine->instance.started && engine->instance.tallies[ROLE_STARTUP].hindering == 0)
+	if (!engine->paused && !engine->instance.started &&
+	    engine->instance.tallies[ROLE_STARTUP].hindering == 0)
 		engine_open_gate(engine);
 }
 

@@ -8,7 +8,8 @@ enum { SWEEP_US = 1000 * 1000 };
 static bool may_run(const struct engine_probe *probe)
 {
 	/* While it starts, only startup probes run; afterwards, all the others. */
-	return (probe->config->role == ROLE_STARTUP) != probe->engine->instance.started;
+	return !probe->engine->paused &&
+	       (probe->config->role == ROLE_STARTUP) != probe->engine->instance.started;
 }
 
 static void start_run(struct engine_probe *probe)

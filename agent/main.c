@@ -17,6 +17,7 @@ struct verb {
 static const struct verb verbs[] = {
 	{"check", cmd_check, "one answer and exit 0 or 1, for HEALTHCHECK"},
 	{"serve", cmd_serve, "run the probes and answer over HTTP"},
+	{"run", cmd_run, "serve, and be the entrypoint that starts, watches and stops a command"},
 	{"wait", cmd_wait, "block until targets pass, then exit 0 or run a command"},
 	{"drain", cmd_drain, "take the instance out of service, or end it"},
 	{"undrain", cmd_undrain, "put the instance back into service"},

@@ -338,6 +338,48 @@ static void test_startup_opens_the_gate_once(void **unused)
 	engine_destroy(engine);
 }
 
+static void test_a_pause_and_a_new_life(void **unused)
+{
+	struct config *config = new_config(2), *other = new_config(1);
+	struct fake_conf *readiness =
+		add_probe(config, ROLE_READINESS, "cache", PASS_AT_ONCE, 10 * MS);
+	struct fake_conf *liveness = add_probe(config, ROLE_LIVENESS, "app", FAIL_AT_ONCE, 10 * MS);
+	struct engine *engine;
+	int starts;
+
+	(void)unused;
+	add_probe(other, ROLE_READINESS, "new", PASS_AT_ONCE, 10 * MS);
+	engine = engine_create(&env, config, 0);
+	while (engine_verdict(engine, ENDPOINT_LIVENESS).ok || readiness->starts == 0)
+		loop_turn(loop, -1);
+	engine_pause(engine);
+	starts = readiness->starts + liveness->starts;
+	assert_true(engine_verdict(engine, ENDPOINT_LIVENESS).ok);
+	assert_false(engine_verdict(engine, ENDPOINT_STARTUP).ok);
+	assert_int_equal(engine_verdict(engine, ENDPOINT_READINESS).hindrance, HINDRANCE_STARTUP);
+	for (int i = 0; i < 5; i++)
+		loop_turn(loop, 10 * MS);
+	assert_int_equal(readiness->starts + liveness->starts, starts);
+	/* Streaks begin anew: one failure more would be the last one otherwise. */
+	engine_begin_again(engine);
+	assert_true(engine_verdict(engine, ENDPOINT_STARTUP).ok);
+	assert_int_equal(engine_find(engine, ROLE_LIVENESS, "app")->health.failures, 0);
+	assert_false(engine_verdict(engine, ENDPOINT_READINESS).ok);
+	while (engine_verdict(engine, ENDPOINT_LIVENESS).ok)
+		loop_turn(loop, -1);
+	assert_true(readiness->starts + liveness->starts > starts);
+	/* A reload does not end a pause. */
+	engine_pause(engine);
+	assert_int_equal(engine_reload(engine, other), 0);
+	loop_turn(loop, 10 * MS);
+	assert_false(engine_verdict(engine, ENDPOINT_STARTUP).ok);
+	assert_int_equal(engine_find(engine, ROLE_READINESS, "new")->runs, 0);
+	engine_begin_again(engine);
+	while (!engine_verdict(engine, ENDPOINT_READINESS).ok)
+		loop_turn(loop, -1);
+	engine_destroy(engine);
+}
+
 static void test_draining_concerns_readiness_alone(void **unused)
 {
 	struct config *config = new_config(1);
@@ -425,6 +467,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_startup_opens_the_gate_once, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_pause_and_a_new_life, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_draining_concerns_readiness_alone, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_thousands_are_treated_alike, set_up,
