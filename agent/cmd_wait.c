@@ -14,6 +14,7 @@
 #include "agent/config.h"
 #include "agent/inherited.h"
 #include "agent/loop.h"
+#include "agent/program.h"
 #include "agent/report.h"
 #include "agent/resolve.h"
 #include "agent/runner.h"
@@ -457,20 +458,15 @@ static void tear_down(struct wait *wait)
 
 static int become(char **command)
 {
-	const char *why;
+	const char *search_path = program_search_path(command[0], environ);
+	struct error error = {{0}};
+	bool found;
 
-	execvp(command[0], command);
-	if (errno == ENOENT || errno == ENOTDIR) {
-		why = strchr(command[0], '/') ? "no such file, or its interpreter is missing"
-					      : "no such program in PATH";
-		fprintf(stderr, "readyd wait: cannot start %.200s: %s\n", command[0], why);
-		return EXIT_NOT_FOUND;
-	}
-	why = errno == ENOEXEC ? "it is neither a program for this machine nor a script with a "
-				 "#! line"
-			       : strerror(errno);
-	fprintf(stderr, "readyd wait: cannot start %.200s: %s\n", command[0], why);
-	return EXIT_CANNOT_EXECUTE;
+	program_execute(command, environ, search_path);
+	found = errno != ENOENT && errno != ENOTDIR;
+	program_explain(command[0], search_path, NULL, errno, &error);
+	fprintf(stderr, "readyd wait: %s\n", error.text);
+	return found ? EXIT_CANNOT_EXECUTE : EXIT_NOT_FOUND;
 }
 
 /* Ends as the signal would have ended us; where it does not (process 1), with its number. */

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,13 +13,12 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/account.h"
+#include "agent/program.h"
 
 /* The child borrows our memory until it has become the new program, which is several times cheaper
  * than a copy of the memory map. A sanitizer's bookkeeping does not survive that, so there it gets
@@ -32,8 +30,6 @@ enum { CLONE_FLAGS = CLONE_VFORK | CLONE_VM | SIGCHLD };
 #endif
 
 enum { STACK_SIZE = 64 * 1024, HIGHEST_DESCRIPTOR_GUESS = 65535, KERNEL_SIGNAL_SET_SIZE = 8 };
-
-static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 enum launch_step { STEP_DONE, STEP_USER, STEP_DIRECTORY, STEP_PROGRAM };
 
@@ -54,7 +50,6 @@ struct launch {
 /* The memory that both sides share. */
 struct launch_area {
 	struct launch launch;
-	char path[PATH_MAX]; /* where a path is put together */
 	_Alignas(64) unsigned char stack[STACK_SIZE];
 };
 
@@ -140,32 +135,10 @@ static int set_up_user(void)
 	return 0;
 }
 
-/* Tries each directory of the search path, as a shell does. Returns only on failure, with errno. */
+/* System calls only, which is what program_execute() promises. */
 static void execute_from_path(void)
 {
-	char *const *argv = launch->command->argv;
-	const char *directory = launch->search_path;
-	size_t name_size = strlen(argv[0]) + 1;
-	int reason = ENOENT;
-
-	for (;;) {
-		size_t len = strcspn(directory, ":");
-
-		if (len + 1 + name_size <= sizeof(area->path)) {
-			memcpy(area->path, directory, len);
-			area->path[len] = '/';
-			memcpy(area->path + len + (len > 0), argv[0], name_size);
-			execve(area->path, argv, launch->environment);
-			if (errno != ENOENT && errno != ENOTDIR)
-				reason = errno;
-			if (reason != ENOENT && reason != EACCES)
-				break;
-		}
-		if (directory[len] == '\0')
-			break;
-		directory += len + 1;
-	}
-	errno = reason;
+	program_execute(launch->command->argv, launch->environment, launch->search_path);
 }
 
 static _Noreturn void fail(enum launch_step step)
@@ -208,111 +181,14 @@ static int become_program(void *argument)
 
 /* ---- in the parent: why it failed ---- */
 
-/* Finds the file that was meant, also relative to the child's directory. False when there is none.
- */
-static bool find_program(int directory_fd, struct stat *status)
-{
-	const char *name = launch->command->argv[0], *entry = launch->search_path;
-
-	if (!entry) {
-		snprintf(area->path, sizeof(area->path), "%s", name);
-		return fstatat(directory_fd, area->path, status, 0) == 0;
-	}
-	for (;;) {
-		size_t len = strcspn(entry, ":");
-
-		snprintf(area->path, sizeof(area->path), "%.*s%s%s", (int)len, entry,
-			 len > 0 ? "/" : "", name);
-		if (fstatat(directory_fd, area->path, status, 0) == 0)
-			return true;
-		if (entry[len] == '\0')
-			return false;
-		entry += len + 1;
-	}
-}
-
-/* The file is there and its start says ENOENT: what it needs to run is missing. */
-static void explain_interpreter(int directory_fd, struct error *error)
-{
-	const char *name = launch->command->argv[0];
-	int fd = openat(directory_fd, area->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char line[128] = ""; /* ends with NUL, whatever is read */
-	ssize_t len = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
-
-	if (fd >= 0)
-		close(fd);
-	if (len > 2 && memcmp(line, "#!", 2) == 0) {
-		const char *interpreter = line + 2 + strspn(line + 2, " \t");
-		size_t interpreter_len = strcspn(interpreter, " \t\r\n");
-
-		error_set(error, "cannot start %.100s: its interpreter %.*s does not exist%s", name,
-			  (int)interpreter_len, interpreter,
-			  interpreter[interpreter_len] == '\r'
-				  ? ", because the line ends as on Windows"
-				  : "");
-	} else {
-		error_set(
-			error,
-			"cannot start %.100s: the dynamic loader it was linked for does not exist",
-			name);
-	}
-}
-
-static const char *why_denied(int directory_fd, const struct stat *status)
-{
-	struct statvfs file_system;
-	int fd;
-	bool no_exec;
-
-	if (S_ISDIR(status->st_mode))
-		return "it is a directory";
-	if (!S_ISREG(status->st_mode))
-		return "it is not a regular file";
-	if (!(status->st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
-		return "it is not executable (chmod +x is missing)";
-	fd = openat(directory_fd, area->path, O_PATH | O_CLOEXEC);
-	no_exec = fd >= 0 && fstatvfs(fd, &file_system) == 0 && file_system.f_flag & ST_NOEXEC;
-	if (fd >= 0)
-		close(fd);
-	return no_exec ? "its file system is mounted noexec" : "permission denied";
-}
-
-static void explain_program(int error_number, struct error *error)
-{
-	const struct child_command *command = launch->command;
-	int directory_fd = AT_FDCWD;
-	const char *why = strerror(error_number);
-	struct stat status;
-	bool found;
-
-	if (command->directory)
-		directory_fd = open(command->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	found = find_program(directory_fd, &status);
-	if (error_number == ENOENT && found) {
-		explain_interpreter(directory_fd, error);
-	} else {
-		if (error_number == ENOENT)
-			why = launch->search_path ? "no such program in PATH" : "no such file";
-		else if (error_number == EACCES && found)
-			why = why_denied(directory_fd, &status);
-		else if (error_number == ENOTDIR)
-			why = "a part of its path is not a directory";
-		else if (error_number == ENOEXEC)
-			why = "it is neither a program for this machine nor a script with a #! "
-			      "line";
-		error_set(error, "cannot start %.100s: %s", command->argv[0], why);
-	}
-	if (directory_fd >= 0)
-		close(directory_fd);
-}
-
 static void explain(struct error *error)
 {
 	const struct child_command *command = launch->command;
 	int error_number = launch->failed_errno;
 
 	if (launch->failed_step == STEP_PROGRAM)
-		explain_program(error_number, error);
+		program_explain(command->argv[0], launch->search_path, command->directory,
+				error_number, error);
 	else if (launch->failed_step == STEP_DIRECTORY)
 		error_set(error, "cannot start %.100s in the directory %.100s: %s",
 			  command->argv[0], command->directory, strerror(error_number));
@@ -380,15 +256,6 @@ static int highest_descriptor(void)
 	return highest;
 }
 
-static const char *search_path_of(char *const *environment)
-{
-	for (; *environment; environment++) {
-		if (strncmp(*environment, "PATH=", 5) == 0)
-			return *environment + 5;
-	}
-	return default_path;
-}
-
 /* 0 with *ret_account NULL when we are that user already: changing nothing needs no privilege. */
 static int find_account(const struct child_command *command, struct account *account,
 			const struct account **ret_account, struct error *error)
@@ -424,8 +291,7 @@ pid_t launch_process(const struct child_command *command, int output_fd,
 		*ret_errno = EINVAL;
 		return -1;
 	}
-	if (!strchr(command->argv[0], '/'))
-		launch->search_path = search_path_of(launch->environment);
+	launch->search_path = program_search_path(command->argv[0], launch->environment);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before); /* no handler may run in the child */
 	pid = clone(become_program, area->stack + STACK_SIZE, CLONE_FLAGS, NULL);

@@ -124,16 +124,20 @@ class Command(TestCase):
     def test_cannot_be_started(self):
         plain = self.tmp / "plain"
         plain.write_text("echo\n")
+        no_line = self.tmp / "no-line"
+        no_line.write_text("echo\n")
+        no_line.chmod(0o755)
         broken = self.tmp / "broken"
         broken.write_text("#!/no/such/interpreter\n")
         broken.chmod(0o755)
         for command, status, sentence in (
                 ("no-such-program", 127, "cannot start no-such-program: no such program in PATH"),
                 ("/no/such/program", 127, "cannot start /no/such/program: no such file"),
-                (plain / "below", 127, f"cannot start {plain}/below: no such file"),
-                (broken, 127, "its interpreter"),
-                (plain, 126, f"cannot start {plain}: Permission denied"),
-                (self.tmp, 126, f"cannot start {self.tmp}: Permission denied")):
+                (plain / "below", 127, f"cannot start {plain}/below: a part of its path is not a"),
+                (broken, 127, "its interpreter /no/such/interpreter does not exist"),
+                (plain, 126, f"cannot start {plain}: it is not executable (chmod +x is missing)"),
+                (no_line, 126, f"cannot start {no_line}: it is neither a program for this machine"),
+                (self.tmp, 126, f"cannot start {self.tmp}: it is a directory")):
             done = readyd("wait", "--quiet", "exec:/bin/true", "--", command)
             self.assertEqual((done.returncode, done.stdout), (status, ""))
             self.assertIn(sentence, done.stderr)
