@@ -204,7 +204,8 @@ class Heads(BadCase):
                     wait_close(), httpVersion=2)
         self.expect("fail", "protocol_error", REQUEST, send(SETTINGS + REFUSE_STREAM), wait_close(),
                     httpVersion=2)
-        self.expect("fail", "connection_closed", REQUEST, send(SETTINGS), httpVersion=2)
+        self.expect("fail", "connection_closed", REQUEST, send(SETTINGS), half_close(), wait_close(),
+                    httpVersion=2)
 
 
 class Bodies(BadCase):
