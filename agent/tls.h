@@ -1,7 +1,7 @@
-/* TLS on a connected, non-blocking socket, and what certificates say. Behind it is OpenSSL: in tls.c
- * contexts and connections, in tls_certificate.c names and verdicts, in tls_error.c its errors;
- * tls_files.c and tls_common.c need none of it. In a build without TLS (READYD_TLS=0) there is
- * tls_none.c, and every call fails with TLS_UNAVAILABLE_SENTENCE. */
+/* TLS on a connected, non-blocking socket, and what certificates say. Behind it is OpenSSL: in
+ * tls.c contexts and connections, in tls_certificate.c names and verdicts, in tls_error.c its
+ * errors; tls_files.c and tls_common.c need none of it. In a build without TLS (READYD_TLS=0) there
+ * is tls_none.c, and every call fails with TLS_UNAVAILABLE_SENTENCE. */
 #ifndef READYD_AGENT_TLS_H
 #define READYD_AGENT_TLS_H
 
