@@ -135,12 +135,6 @@ static int set_up_user(void)
 	return 0;
 }
 
-/* System calls only, which is what program_execute() promises. */
-static void execute_from_path(void)
-{
-	program_execute(launch->command->argv, launch->environment, launch->search_path);
-}
-
 static _Noreturn void fail(enum launch_step step)
 {
 	launch->failed_step = step;
@@ -172,10 +166,7 @@ static int become_program(void *argument)
 	prctl(PR_SET_PDEATHSIG, command->death_signal ? command->death_signal : SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (launch->search_path)
-		execute_from_path();
-	else
-		execve(command->argv[0], command->argv, launch->environment);
+	program_execute(command->argv, launch->environment, launch->search_path);
 	fail(STEP_PROGRAM);
 }
 
