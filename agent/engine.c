@@ -135,6 +135,7 @@ struct engine *engine_create(const struct probe_env *env, struct config *config,
 	engine->life_began_us = engine->started_us;
 	engine->drain_sources = drain_sources;
 	engine->draining_since_us = engine->started_us;
+	engine->draining_since_wall_ms = engine->started_wall_ms;
 	engine->instance.draining = drain_sources != 0;
 	engine->runs_max = runner_runs_allowed();
 	for (int i = 0; i < ENDPOINT_COUNT; i++)
@@ -218,8 +219,10 @@ static void log_drain(const char *event, enum drain_source source, bool draining
 
 static void set_drain_sources(struct engine *engine, unsigned sources)
 {
-	if (engine->drain_sources == 0)
+	if (engine->drain_sources == 0) {
 		engine->draining_since_us = clock_monotonic_us();
+		engine->draining_since_wall_ms = clock_wall_ms();
+	}
 	engine->drain_sources = sources;
 	engine->instance.draining = sources != 0;
 	engine->instance.stopping = (sources & DRAIN_STOPPING) != 0;
@@ -255,6 +258,11 @@ unsigned engine_drain_sources(const struct engine *engine)
 int64_t engine_draining_since_us(const struct engine *engine)
 {
 	return engine->drain_sources ? engine->draining_since_us : 0;
+}
+
+int64_t engine_draining_since_wall_ms(const struct engine *engine)
+{
+	return engine->drain_sources ? engine->draining_since_wall_ms : 0;
 }
 
 /* ---- a new life of what is watched ---- */

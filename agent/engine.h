@@ -12,6 +12,7 @@
 #include "agent/lateness.h"
 #include "agent/loop.h"
 #include "agent/runner.h"
+#include "agent/statistics.h"
 #include "agent/verdict.h"
 
 enum { HISTORY_LEN = 16 };
@@ -45,6 +46,7 @@ struct engine_probe {
 	bool queued;
 	struct engine_probe *next_queued;     /* due, but too many runs are under way */
 	struct past_run history[HISTORY_LEN]; /* a ring: run N is at N % HISTORY_LEN */
+	struct statistics statistics;
 };
 
 struct engine;
@@ -104,6 +106,9 @@ unsigned engine_drain_sources(const struct engine *engine);
 
 /* When it began to drain, on the monotonic clock; 0 = it does not. */
 int64_t engine_draining_since_us(const struct engine *engine);
+
+/* The same for people, in milliseconds since 1970. */
+int64_t engine_draining_since_wall_ms(const struct engine *engine);
 
 /* What is watched does not run: nothing is probed and startup has not passed, until
  * engine_begin_again(). */

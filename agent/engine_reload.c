@@ -20,8 +20,8 @@ static int by_role_and_name(const void *left, const void *right)
 	return compare_probes((*probe)->config->role, (*probe)->config->name, *other);
 }
 
-static const struct engine_probe *find_sorted(struct engine_probe *const *sorted, size_t count,
-					      enum role role, const char *name)
+static struct engine_probe *find_sorted(struct engine_probe *const *sorted, size_t count,
+					enum role role, const char *name)
 {
 	size_t low = 0, high = count;
 
@@ -65,6 +65,7 @@ void engine_probe_destroy(struct engine_probe *probe)
 	engine_stop_probe(probe);
 	runner_release(&probe->runner);
 	probe_result_free(&probe->result);
+	statistics_release(&probe->statistics);
 	free(probe);
 }
 
@@ -117,6 +118,17 @@ static void swap_kept_configs(struct engine *engine, struct config *config,
 	}
 }
 
+/* Ends a probe that the new configuration has no more, or another one in place of. */
+static void bequeath(struct engine_probe *probe, struct engine_probe *const *sorted, size_t count)
+{
+	struct engine_probe *heir =
+		find_sorted(sorted, count, probe->config->role, probe->config->name);
+
+	if (heir)
+		statistics_inherit(&heir->statistics, &probe->statistics);
+	engine_probe_destroy(probe);
+}
+
 void engine_recount(struct engine *engine)
 {
 	memset(engine->instance.tallies, 0, sizeof(engine->instance.tallies));
@@ -150,9 +162,11 @@ int engine_reload(struct engine *engine, struct config *config)
 		return -1;
 	}
 	swap_kept_configs(engine, config, probes);
+	memcpy(sorted, probes, config->probe_count * sizeof(*probes));
+	qsort(sorted, config->probe_count, sizeof(struct engine_probe *), by_role_and_name);
 	for (size_t i = 0; i < engine->count; i++) {
 		if (!engine->probes[i]->kept)
-			engine_probe_destroy(engine->probes[i]);
+			bequeath(engine->probes[i], sorted, config->probe_count);
 	}
 	config_free(engine->config);
 	free(engine->probes);
@@ -161,8 +175,6 @@ int engine_reload(struct engine *engine, struct config *config)
 	engine->probes = probes;
 	engine->sorted = sorted;
 	engine->count = config->probe_count;
-	memcpy(sorted, probes, engine->count * sizeof(*probes));
-	qsort(sorted, engine->count, sizeof(struct engine_probe *), by_role_and_name);
 	for (size_t i = 0; i < engine->count; i++) {
 		/* make_probes() leaves none out. */
 		if (!probes[i]->kept) /* NOLINT(clang-analyzer-core.NullDereference) */

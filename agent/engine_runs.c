@@ -200,6 +200,7 @@ static void on_result(struct runner *runner, struct probe_result *result)
 	bool success = probe->config->role == ROLE_LIVENESS ? result->alive : result->ready;
 
 	engine_tally_remove(engine->instance.tallies, probe);
+	statistics_note(&probe->statistics, result);
 	remember(probe, result);
 	probe->stale = false;
 	if (success && !probe->health.ever_passed)
@@ -207,6 +208,7 @@ static void on_result(struct runner *runner, struct probe_result *result)
 	if (health_apply(&probe->health, probe->config, success, probe->started_us)) {
 		probe->since_us = probe->result.finished_us;
 		probe->since_wall_ms = probe->result.finished_wall_ms;
+		probe->statistics.transitions[probe->health.standing]++;
 		log_transition(probe, before);
 	} else if (!success && !probe->tried) {
 		log_waiting(probe);

@@ -16,7 +16,7 @@ struct engine {
 	struct instance instance; /* kept up to date by tally_add() and tally_remove() */
 	size_t waiting;           /* probes that have never passed */
 	unsigned drain_sources;   /* of enum drain_source */
-	int64_t draining_since_us;
+	int64_t draining_since_us, draining_since_wall_ms;
 	bool has_been_ready;
 	bool paused; /* what is watched does not run */
 	int64_t started_us, started_wall_ms;

@@ -18,6 +18,7 @@ void lateness_note(struct lateness *lateness, int64_t late_us)
 		bucket = LATENESS_BUCKETS - 1;
 	lateness->buckets[bucket]++;
 	lateness->count++;
+	lateness->sum_us += late_us;
 }
 
 int64_t lateness_edge_us(int bucket)

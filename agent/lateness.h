@@ -12,6 +12,7 @@ struct lateness {
 	uint64_t buckets[LATENESS_BUCKETS];
 	uint64_t count;
 	int64_t maximum_us;
+	int64_t sum_us;
 };
 
 /* Notes one; being early counts as 0. */
