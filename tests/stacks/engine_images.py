@@ -62,8 +62,7 @@ IMAGES = [
           files={"/usr/local/bin/docker-entrypoint.sh": "postgres-entrypoint.sh"},
           commands=["mkdir -p /docker-entrypoint-initdb.d /var/lib/postgresql/data",
                     "rm -rf /var/lib/postgresql/17 /etc/postgresql/17",
-                    "chown -R postgres:postgres /var/lib/postgresql /var/run/postgresql",
-                    "chmod 3777 /var/run/postgresql"],
+                    "chown -R postgres:postgres /var/lib/postgresql"],
           env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"
                        "/usr/lib/postgresql/17/bin", "PGDATA": "/var/lib/postgresql/data"},
           entrypoint=["docker-entrypoint.sh"], cmd=["postgres"], stop_signal="SIGINT",

@@ -15,7 +15,6 @@ class HealthStatus(stack.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.image = stack.build_readyd()
-        cls.addClassCleanup(docker, "rmi", cls.image)
 
     def setUp(self):
         super().setUp()

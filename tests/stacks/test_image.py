@@ -14,7 +14,6 @@ class Image(stack.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.image = stack.build_readyd()
-        cls.addClassCleanup(docker, "rmi", cls.image)
 
     def test_content(self):
         container = docker("create", self.image)

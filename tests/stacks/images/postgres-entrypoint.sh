@@ -4,8 +4,8 @@
 set -eu
 [ "${1:-}" = postgres ] || exec "$@"
 if [ "$(id -u)" = 0 ]; then
-	mkdir -p "$PGDATA"
-	chown -R postgres: "$PGDATA"
+	mkdir -p "$PGDATA" /var/run/postgresql
+	chown -R postgres: "$PGDATA" /var/run/postgresql
 	exec setpriv --reuid postgres --regid postgres --init-groups -- "$0" "$@"
 fi
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
