@@ -27,6 +27,22 @@ enum {
 
 static const char readable[] = "GET, HEAD, OPTIONS";
 
+/* The ways to tell of an endpoint or a probe, but for the bare text. */
+static void (*const reports[FORMAT_COUNT])(const struct engine *engine,
+					   const struct report_request *request,
+					   struct buffer *buffer) = {
+	[FORMAT_KUBERNETES] = report_verbose,      [FORMAT_JSON] = report_json,
+	[FORMAT_HEALTH_JSON] = report_health_json, [FORMAT_MICROPROFILE] = report_microprofile,
+	[FORMAT_SPRING] = report_spring,           [FORMAT_NAGIOS] = report_nagios,
+};
+
+enum {
+	ENDPOINT_FORMATS = FORMAT_BIT(FORMAT_TEXT) | FORMAT_BIT(FORMAT_KUBERNETES) |
+			   FORMAT_BIT(FORMAT_JSON) | FORMAT_BIT(FORMAT_HEALTH_JSON) |
+			   FORMAT_BIT(FORMAT_MICROPROFILE) | FORMAT_BIT(FORMAT_SPRING) |
+			   FORMAT_BIT(FORMAT_NAGIOS),
+};
+
 static void say(struct answer *answer, unsigned status, const char *text)
 {
 	*answer = (struct answer){.kind = ANSWER_TEXT,
@@ -60,6 +76,27 @@ static void begin_stream(const struct answer_source *source, struct stream *stre
 	stream_read_all(stream, &answer->body);
 	stream_destroy(stream);
 	answer->stream = NULL;
+}
+
+/* Which of the formats that are offered is asked for. Returns false if it is another, which
+ * `answer` says then. */
+static bool choose_format(const struct question *question, unsigned offered, enum format usual,
+			  enum format *ret_format, struct answer *answer)
+{
+	struct buffer *body;
+
+	*ret_format = usual;
+	if (!question->format_name) {
+		*ret_format = negotiate_format(question->accept, offered, usual);
+		return true;
+	}
+	if (format_by_name(question->format_name, offered, ret_format))
+		return true;
+	body = begin_body(answer, STATUS_BAD_REQUEST, FORMAT_TEXT, BARE_CEILING);
+	buffer_text(body, "this is not answered in that format; try ?format= with ");
+	format_write_names(offered, body);
+	buffer_text(body, "\n");
+	return false;
 }
 
 /* ---- endpoints ---- */
@@ -109,48 +146,59 @@ static void answer_endpoint(const struct answer_source *source, const struct que
 					 .excluded_count = question->excluded_count,
 					 .details = question->details};
 	struct verdict verdict;
+	enum format format;
 	struct buffer *body;
 
 	if (question->too_many_excluded) {
 		say(answer, STATUS_BAD_REQUEST, "too many exclude arguments\n");
 		return;
 	}
-	if (question->format == FORMAT_TEXT && !question->verbose &&
-	    question->excluded_count == 0 && !question->admin) {
+	if (!choose_format(question, ENDPOINT_FORMATS, FORMAT_TEXT, &format, answer))
+		return;
+	if (format == FORMAT_TEXT && question->verbose)
+		format = FORMAT_KUBERNETES;
+	if (format == FORMAT_TEXT && question->excluded_count == 0 && !question->admin) {
 		*answer = (struct answer){.kind = ANSWER_BARE, .endpoint = endpoint};
 		return;
 	}
 	verdict = engine_verdict_without(engine, endpoint, question->excluded,
 					 question->excluded_count);
-	body = begin_body(answer, status_of(engine, verdict, question->admin), question->format,
+	body = begin_body(answer, status_of(engine, verdict, question->admin), format,
 			  REPORT_ANSWER_MAX * 2);
 	set_headers(engine, endpoint, verdict, answer);
-	if (question->format == FORMAT_JSON)
-		report_json(engine, &request, body);
-	else if (question->format == FORMAT_HEALTH_JSON)
-		report_health_json(engine, &request, body);
-	else if (question->verbose)
-		report_verbose(engine, &request, body);
-	else
+	if (format == FORMAT_TEXT)
 		write_bare(verdict, body);
+	else
+		reports[format](engine, &request, body);
 }
 
-static void answer_probe(const struct question *question, const struct engine_probe *probe,
-			 struct answer *answer)
+static void answer_probe(const struct answer_source *source, const struct question *question,
+			 const struct engine_probe *probe, struct answer *answer)
 {
 	unsigned status = engine_probe_ok(probe) ? STATUS_OK : STATUS_UNAVAILABLE;
-	bool text = question->format == FORMAT_TEXT;
-	struct buffer *body =
-		begin_body(answer, status, text ? FORMAT_TEXT : FORMAT_JSON, PROBE_ANSWER_CEILING);
-	struct json_writer json;
+	static const enum endpoint endpoints[] = {[ROLE_LIVENESS] = ENDPOINT_LIVENESS,
+						  [ROLE_READINESS] = ENDPOINT_READINESS,
+						  [ROLE_STARTUP] = ENDPOINT_STARTUP};
+	struct report_request request = {.endpoint = endpoints[probe->config->role],
+					 .only = probe,
+					 .details = question->details};
+	enum format format;
+	struct buffer *body;
 
-	if (text) {
-		report_probe_line(probe, question->details, body);
+	if (!choose_format(question, ENDPOINT_FORMATS, FORMAT_TEXT, &format, answer))
 		return;
+	body = begin_body(answer, status, format, PROBE_ANSWER_CEILING);
+	if (format == FORMAT_TEXT) {
+		report_probe_line(probe, question->details, body);
+	} else if (format == FORMAT_JSON) {
+		struct json_writer json;
+
+		json_begin(&json, body);
+		report_probe(&json, probe, question->details);
+		buffer_text(body, "\n");
+	} else {
+		reports[format](source->engine, &request, body);
 	}
-	json_begin(&json, body);
-	report_probe(&json, probe, question->details);
-	buffer_text(body, "\n");
 }
 
 /* ---- waiting ---- */
@@ -204,8 +252,11 @@ static void answer_check_endpoint(const struct answer_source *source,
 				  const char *what, struct answer *answer)
 {
 	const struct engine *engine = source->engine;
+	enum format format;
 
-	if (question->format != FORMAT_TEXT) {
+	if (!choose_format(question, ENDPOINT_FORMATS, FORMAT_TEXT, &format, answer))
+		return;
+	if (format != FORMAT_TEXT) {
 		answer_endpoint(source, question, endpoint, answer);
 		return;
 	}
@@ -239,7 +290,7 @@ static void answer_check(const struct answer_source *source, const struct questi
 		const struct engine_probe *probe = engine_find(source->engine, order[i], what);
 
 		if (probe) {
-			answer_probe(question, probe, answer);
+			answer_probe(source, question, probe, answer);
 			return;
 		}
 	}
@@ -398,7 +449,7 @@ static bool answer_route(struct answer_source *source, const struct question *qu
 			continue;
 		probe = engine_find(source->engine, routes[i].role, path + len + 1);
 		if (probe)
-			answer_probe(question, probe, answer);
+			answer_probe(source, question, probe, answer);
 		else
 			say(answer, STATUS_NOT_FOUND, "there is no such probe\n");
 		return true;
@@ -410,6 +461,7 @@ void answer_question(struct answer_source *source, const struct question *questi
 		     struct answer *answer)
 {
 	const char *path = path_of(question->target);
+	enum format format;
 
 	*answer = (struct answer){.kind = ANSWER_TEXT};
 	if (question->admin && answer_command(source, question, path, answer))
@@ -421,8 +473,9 @@ void answer_question(struct answer_source *source, const struct question *questi
 	} else if (answer_route(source, question, path, answer)) {
 		return;
 	} else if (strcmp(path, "/status") == 0) {
-		begin_stream(source, report_status(source->engine, question->details),
-			     format_content_type(FORMAT_JSON), answer);
+		if (choose_format(question, FORMAT_BIT(FORMAT_JSON), FORMAT_JSON, &format, answer))
+			begin_stream(source, report_status(source->engine, question->details),
+				     format_content_type(FORMAT_JSON), answer);
 	} else if (strcmp(path, "/") == 0) {
 		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
 		note_asker(source, question, ENDPOINT_READINESS);

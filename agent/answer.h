@@ -28,8 +28,9 @@ struct question {
 	const char *user_agent; /* NULL = none */
 	uint64_t peer_hash;
 	int64_t now_us;
-	enum format format;    /* what Accept asks for */
-	char *const *excluded; /* ?exclude=NAME */
+	const char *accept;      /* NULL = none */
+	const char *format_name; /* ?format=NAME, which comes before Accept; NULL = none */
+	char *const *excluded;   /* ?exclude=NAME */
 	size_t excluded_count;
 	bool too_many_excluded;
 	bool verbose, colour, wait; /* ?verbose and so on */

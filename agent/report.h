@@ -1,5 +1,5 @@
-/* What is known, put into words: text, JSON and application/health+json, from the engine's state
- * into a bounded buffer. No I/O. */
+/* What is known, put into words, in the forms of agent/negotiate.h: from the engine's state into a
+ * bounded buffer. No I/O. */
 #ifndef READYD_AGENT_REPORT_H
 #define READYD_AGENT_REPORT_H
 
@@ -18,10 +18,19 @@ enum {
 	REPORT_LINE_MAX = 480,
 };
 
+/* Which of the probes that concern an endpoint are told about. */
+enum report_choice {
+	REPORT_ALL,
+	REPORT_TROUBLED, /* those that hinder it or warn */
+	REPORT_HINDERING,
+};
+
 /* What an asker of an endpoint wants to see and may see. */
 struct report_request {
 	enum endpoint endpoint;
-	char *const *excluded; /* names of probes to leave out of the verdict */
+	enum report_choice choice;
+	const struct engine_probe *only; /* the one probe that it is about; NULL = all */
+	char *const *excluded;           /* names of probes to leave out of the verdict */
 	size_t excluded_count;
 	bool details; /* targets and sentences may be shown */
 };
@@ -37,6 +46,19 @@ void report_json(const struct engine *engine, const struct report_request *reque
 /* The endpoint as application/health+json (draft-inadarei-api-health-check-06). */
 void report_health_json(const struct engine *engine, const struct report_request *request,
 			struct buffer *buffer);
+
+/* The endpoint as MicroProfile Health 4.0 has it: the verdict is what the checks come to together,
+ * so what hinders and is no probe becomes a check of its own, "readyd". */
+void report_microprofile(const struct engine *engine, const struct report_request *request,
+			 struct buffer *buffer);
+
+/* The endpoint as Spring Boot's actuator has it: the status is the worst of the components'. */
+void report_spring(const struct engine *engine, const struct report_request *request,
+		   struct buffer *buffer);
+
+/* The endpoint as a Nagios plugin prints it: one line, what was measured behind a "|". */
+void report_nagios(const struct engine *engine, const struct report_request *request,
+		   struct buffer *buffer);
 
 /* One line for `readyd check`: "pass WHAT" or "fail WHAT: the first probes that hinder it". */
 void report_line(const struct engine *engine, enum endpoint endpoint, const char *what,

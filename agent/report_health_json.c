@@ -49,7 +49,7 @@ static void add_check(const struct engine_probe *probe, void *context)
 	struct json_writer *json = list->json;
 	const char *name = probe->config->name;
 	const struct engine_probe *same[ROLE_COUNT] = {NULL};
-	size_t count = report_same_name(probe->engine, list->request->endpoint, name, same);
+	size_t count = report_same_name(list->request, probe, same);
 	char key[128];
 
 	if (same[0] != probe)

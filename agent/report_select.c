@@ -16,16 +16,28 @@ bool report_concerns(enum role role, enum endpoint endpoint)
 	return role == ROLE_LIVENESS;
 }
 
-size_t report_same_name(const struct engine *engine, enum endpoint endpoint, const char *name,
+bool report_includes(const struct report_request *request, const struct engine_probe *probe)
+{
+	if (request->only && probe != request->only)
+		return false;
+	if (request->choice != REPORT_ALL && engine_probe_ok(probe) &&
+	    (request->choice == REPORT_HINDERING || probe->runs == 0 ||
+	     probe->result.state == PROBE_PASS))
+		return false;
+	return report_concerns(probe->config->role, request->endpoint);
+}
+
+size_t report_same_name(const struct report_request *request, const struct engine_probe *probe,
 			const struct engine_probe *ret_probes[ROLE_COUNT])
 {
 	size_t count = 0;
 
 	for (int role = 0; role < ROLE_COUNT; role++) {
-		const struct engine_probe *probe = engine_find(engine, (enum role)role, name);
+		const struct engine_probe *other =
+			engine_find(probe->engine, (enum role)role, probe->config->name);
 
-		if (probe && report_concerns((enum role)role, endpoint))
-			ret_probes[count++] = probe;
+		if (other && report_includes(request, other))
+			ret_probes[count++] = other;
 	}
 	return count;
 }
@@ -39,8 +51,22 @@ bool report_is_excluded(const struct report_request *request, const char *name)
 	return false;
 }
 
+static struct verdict verdict_of_probe(const struct engine_probe *probe)
+{
+	static const enum hindrance hindrances[] = {[ROLE_LIVENESS] = HINDRANCE_LIVENESS,
+						    [ROLE_READINESS] = HINDRANCE_READINESS,
+						    [ROLE_STARTUP] = HINDRANCE_STARTUP};
+
+	if (engine_probe_ok(probe))
+		return (struct verdict){.ok = true};
+	return (struct verdict){.hindrance = probe->stale ? HINDRANCE_STALE
+							  : hindrances[probe->config->role]};
+}
+
 struct verdict report_verdict(const struct engine *engine, const struct report_request *request)
 {
+	if (request->only)
+		return verdict_of_probe(request->only);
 	if (request->excluded_count == 0)
 		return engine_verdict(engine, request->endpoint);
 	return engine_verdict_without(engine, request->endpoint, request->excluded,
@@ -64,7 +90,7 @@ const char *report_overall(const struct engine *engine, const struct report_requ
 	for (size_t i = 0; i < engine_probe_count(engine); i++) {
 		const struct engine_probe *probe = engine_probe_at(engine, i);
 
-		if (report_concerns(probe->config->role, request->endpoint) && probe->runs > 0 &&
+		if (report_includes(request, probe) && probe->runs > 0 &&
 		    probe->result.state != PROBE_PASS &&
 		    !report_is_excluded(request, probe->config->name))
 			return "warn";
@@ -83,7 +109,7 @@ size_t report_each_probe(const struct engine *engine, const struct report_reques
 		for (size_t i = 0; i < engine_probe_count(engine); i++) {
 			const struct engine_probe *probe = engine_probe_at(engine, i);
 
-			if (!report_concerns(probe->config->role, request->endpoint) ||
+			if (!report_includes(request, probe) ||
 			    engine_probe_ok(probe) != (pass == 1))
 				continue;
 			before = buffer->len;

@@ -7,13 +7,16 @@
 /* Whether probes of this role decide over the endpoint. */
 bool report_concerns(enum role role, enum endpoint endpoint);
 
-/* The probes of this name that concern the endpoint, at most one of each role; how many. */
-size_t report_same_name(const struct engine *engine, enum endpoint endpoint, const char *name,
+/* The probes called as this one that the report is about, at most one of each role; how many. */
+size_t report_same_name(const struct report_request *request, const struct engine_probe *probe,
 			const struct engine_probe *ret_probes[ROLE_COUNT]);
 
 bool report_is_excluded(const struct report_request *request, const char *name);
 
-/* The endpoint's verdict without what is excluded. */
+/* Whether the report is about this probe. */
+bool report_includes(const struct report_request *request, const struct engine_probe *probe);
+
+/* The endpoint's verdict without what is excluded, or that of the only probe. */
 struct verdict report_verdict(const struct engine *engine, const struct report_request *request);
 
 /* Why a probe is not as it should be, in a word that needs no further knowledge. */

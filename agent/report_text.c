@@ -14,7 +14,7 @@ static void verbose_line(const struct engine_probe *probe, const struct report_r
 	bool good = excluded || engine_probe_ok(probe);
 
 	buffer_text(buffer, good ? "[+]" : "[-]");
-	if (report_same_name(probe->engine, request->endpoint, name, same) > 1)
+	if (report_same_name(request, probe, same) > 1)
 		buffer_format(buffer, "%s/", role_name(probe->config->role));
 	buffer_text(buffer, name);
 	if (excluded) {
@@ -93,8 +93,6 @@ static void add_to_line(const struct engine_probe *probe, void *context)
 {
 	struct line_context *line = context;
 
-	if (engine_probe_ok(probe))
-		return;
 	buffer_format(line->buffer, "%s%s %s", line->first ? ": " : "; ", probe->config->name,
 		      report_trouble(probe));
 	if (line->details && probe->runs > 0 && !probe->stale && probe->result.message)
@@ -105,7 +103,9 @@ static void add_to_line(const struct engine_probe *probe, void *context)
 void report_line(const struct engine *engine, enum endpoint endpoint, const char *what,
 		 bool details, struct buffer *buffer)
 {
-	struct report_request request = {.endpoint = endpoint, .details = details};
+	struct report_request request = {.endpoint = endpoint,
+					 .choice = REPORT_HINDERING,
+					 .details = details};
 	struct line_context context = {buffer, details, true};
 	struct verdict verdict = engine_verdict(engine, endpoint);
 	size_t left_out;

@@ -273,6 +273,8 @@ static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const
 		question->colour = true;
 	else if (strcmp(key, "wait") == 0)
 		question->wait = true;
+	else if (strcmp(key, "format") == 0)
+		question->format_name = value ? value : "";
 	else if (strcmp(key, "exclude") != 0 || !value)
 		return MHD_YES;
 	else if (question->excluded_count == EXCLUDED_MAX)
@@ -292,7 +294,7 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.user_agent = header(connection, MHD_HTTP_HEADER_USER_AGENT),
 		.peer_hash = client->peer_hash,
 		.now_us = loop_now_us(server->loop),
-		.format = negotiate_format(header(connection, MHD_HTTP_HEADER_ACCEPT)),
+		.accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
 		.admin = client->admin,
 		.trusted = client->trusted,
 		.details = may_see_details(server, client),

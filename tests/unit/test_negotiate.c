@@ -1,4 +1,4 @@
-/* Accept headers, and which form of an answer they choose. */
+/* Which form of an answer an Accept header or a name chooses. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +8,9 @@
 #include <cmocka.h>
 
 #include "agent/negotiate.h"
+
+static const unsigned offered =
+	FORMAT_BIT(FORMAT_TEXT) | FORMAT_BIT(FORMAT_JSON) | FORMAT_BIT(FORMAT_HEALTH_JSON);
 
 static void test_choices(void **unused)
 {
@@ -39,12 +42,50 @@ static void test_choices(void **unused)
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_int_equal(negotiate_format(rows[i].accept), rows[i].format);
+		assert_int_equal(negotiate_format(rows[i].accept, offered, FORMAT_TEXT),
+				 rows[i].format);
+}
+
+/* What is not offered is as good as unknown; what takes in anything is the usual. */
+static void test_offers(void **unused)
+{
+	static const char browser[] =
+		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+	const unsigned page = FORMAT_BIT(FORMAT_HTML) | FORMAT_BIT(FORMAT_TEXT);
+
+	(void)unused;
+	assert_int_equal(negotiate_format(browser, page, FORMAT_TEXT), FORMAT_HTML);
+	assert_int_equal(negotiate_format(browser, offered, FORMAT_TEXT), FORMAT_TEXT);
+	assert_int_equal(negotiate_format("*/*", page, FORMAT_TEXT), FORMAT_TEXT);
+	assert_int_equal(negotiate_format("text/*", page, FORMAT_TEXT), FORMAT_TEXT);
+	assert_int_equal(negotiate_format("text/html;q=0", page, FORMAT_TEXT), FORMAT_TEXT);
+	assert_int_equal(negotiate_format("application/json", page, FORMAT_TEXT), FORMAT_TEXT);
+	assert_int_equal(negotiate_format("*/*", FORMAT_BIT(FORMAT_JSON), FORMAT_JSON),
+			 FORMAT_JSON);
+}
+
+static void test_names(void **unused)
+{
+	enum format format = FORMAT_TEXT;
+	struct buffer names;
+
+	(void)unused;
+	assert_true(format_by_name("health", offered, &format));
+	assert_int_equal(format, FORMAT_HEALTH_JSON);
+	assert_false(format_by_name("html", offered, &format));
+	assert_false(format_by_name("", offered, &format));
+	assert_false(format_by_name("Health", offered, &format));
+	buffer_init(&names, 200);
+	format_write_names(offered, &names);
+	assert_string_equal(names.data, "text, json, health");
+	buffer_free(&names);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_choices)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_choices),
+					   cmocka_unit_test(test_offers),
+					   cmocka_unit_test(test_names)};
 
 	return cmocka_run_group_tests_name("negotiate", tests, NULL, NULL);
 }
