@@ -188,7 +188,8 @@ $(out)/unit/test_%: $(out)/obj/tests/unit/test_%.o $(unit_archive)
 	@echo "link $@"
 	@$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(unit_archive) $(LIBS) -Wl,--end-group -lcmocka
 
-$(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o): | test-packages
+$(unit_programs) $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.o) \
+$(unit_helpers:%.c=$(out)/obj/%.o): | test-packages
 
 -include $(unit_programs:$(out)/unit/%=$(out)/obj/tests/unit/%.d) $(unit_helpers:%.c=$(out)/obj/%.d)
 

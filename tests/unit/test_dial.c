@@ -8,11 +8,8 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/un.h>
@@ -21,102 +18,16 @@
 #include "agent/dial.h"
 #include "agent/loop.h"
 #include "agent/resolve.h"
+#include "tests/unit/network.h"
 
 static struct loop *loop;
 static struct resolver *resolver;
 
-/* One dial and what became of it. */
-struct call {
-	struct dial dial;
-	int done, resolved;
-	int fd, error_number;
-	struct error error;
-};
-
-static void on_done(struct dial *dial, int fd, int error_number, const struct error *error)
-{
-	struct call *call = dial->owner;
-
-	call->done++;
-	call->fd = fd;
-	call->error_number = error_number;
-	call->error = *error;
-}
-
-static void on_resolved(struct dial *dial)
-{
-	struct call *call = dial->owner;
-
-	call->resolved++;
-}
-
-static void prepare(struct call *call)
-{
-	*call = (struct call){.dial = {.on_done = on_done,
-				       .on_resolved = on_resolved,
-				       .owner = call},
-			      .fd = -1};
-}
-
-static void wait_done(struct call *call)
-{
-	for (int i = 0; i < 500 && call->done == 0; i++)
-		loop_turn(loop, 20 * 1000);
-	assert_int_equal(call->done, 1);
-}
-
 static void connect_to(struct call *call, const char *host, unsigned short port)
 {
-	prepare(call);
+	call_prepare(call);
 	dial_start(&call->dial, loop, resolver, host, port);
-	wait_done(call);
-}
-
-static size_t open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
-
-static int listen_on(const char *host, int queue, unsigned short *ret_port)
-{
-	struct sockaddr_in name = {.sin_family = AF_INET};
-	socklen_t len = sizeof(name);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(inet_pton(AF_INET, host, &name.sin_addr), 1);
-	assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
-	if (queue >= 0)
-		assert_int_equal(listen(fd, queue), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &len), 0);
-	*ret_port = ntohs(name.sin_port);
-	return fd;
-}
-
-/* A listener whose queue is full, so that connecting to it gets no answer; with what fills it. */
-static void listen_full(int fds[4], unsigned short *ret_port)
-{
-	struct sockaddr_in name = {.sin_family = AF_INET};
-
-	fds[0] = listen_on("127.0.0.1", 0, ret_port);
-	name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	name.sin_port = htons(*ret_port);
-	for (size_t i = 1; i < 4; i++) {
-		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		connect(fds[i], (struct sockaddr *)&name, sizeof(name));
-	}
-}
-
-static void close_all(int *fds, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		close(fds[i]);
+	call_wait(call, loop);
 }
 
 static int setup(void **state)
@@ -200,34 +111,34 @@ static void test_unix_sockets(void **state)
 	assert_non_null(mkdtemp(directory));
 	snprintf(name.sun_path, sizeof(name.sun_path), "%s/socket", directory);
 	assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(name)), 0);
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, name.sun_path);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_int_equal(call.error_number, ECONNREFUSED);
 
 	assert_int_equal(listen(listener, 4), 0);
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, name.sun_path);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_true(call.fd >= 0);
 	close(call.fd);
 	unlink(name.sun_path);
 
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, name.sun_path);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_int_equal(call.error_number, ENOENT);
 
 	assert_int_equal(bind(datagrams, (struct sockaddr *)&name, sizeof(name)), 0);
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, name.sun_path);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_int_equal(call.error_number, EPROTOTYPE);
 	unlink(name.sun_path);
 
 	memset(long_path, 'x', sizeof(long_path) - 1);
 	long_path[sizeof(long_path) - 1] = '\0';
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, long_path);
 	assert_int_equal(call.done, 1);
 	assert_int_equal(call.fd, -1);
@@ -257,7 +168,7 @@ static void test_full_unix_queue(void **state)
 		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		connect(fds[i], (struct sockaddr *)&name, len);
 	}
-	prepare(&call);
+	call_prepare(&call);
 	dial_start_unix(&call.dial, loop, text);
 	for (int i = 0; i < 5; i++)
 		loop_turn(loop, 20 * 1000);
@@ -267,7 +178,7 @@ static void test_full_unix_queue(void **state)
 		if (fd >= 0)
 			close(fd);
 	}
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_true(call.fd >= 0);
 	close(call.fd);
 	close_all(fds, 4);
@@ -278,16 +189,16 @@ static void test_giving_up(void **state)
 	enum { ROUNDS = 2000 };
 	unsigned short port;
 	size_t before;
-	int fds[4];
+	int fds[FULL_SOCKETS];
 
 	(void)state;
-	listen_full(fds, &port);
+	listen_full("127.0.0.1", fds, &port);
 	before = open_descriptors();
 	for (int i = 0; i < ROUNDS; i++) {
 		struct call *call = malloc(sizeof(*call));
 
 		assert_non_null(call);
-		prepare(call);
+		call_prepare(call);
 		dial_start(&call->dial, loop, resolver, "127.0.0.1", port);
 		assert_true(call->dial.active);
 		if (i % 100 == 0)
@@ -299,7 +210,7 @@ static void test_giving_up(void **state)
 	}
 	loop_turn(loop, 0);
 	assert_int_equal(open_descriptors(), before);
-	close_all(fds, 4);
+	close_all(fds, FULL_SOCKETS);
 }
 
 static void free_owner(struct dial *dial, int fd, int error_number, const struct error *error)
@@ -327,7 +238,7 @@ static void test_owner_frees_itself(void **state)
 		struct call *call = malloc(sizeof(*call));
 
 		assert_non_null(call);
-		prepare(call);
+		call_prepare(call);
 		call->dial.on_done = free_owner;
 		dial_start(&call->dial, loop, resolver, "localhost", ports[i]);
 	}

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -18,8 +17,7 @@
 #include "agent/dial.h"
 #include "agent/loop.h"
 #include "agent/resolve.h"
-
-enum { SOCKETS_EACH = 4 };
+#include "tests/unit/network.h"
 
 static struct loop *loop;
 
@@ -73,46 +71,10 @@ static void add_address(const char *host, unsigned short port)
 	}
 }
 
-struct call {
-	struct dial dial;
-	int done;
-	int fd, error_number;
-	struct error error;
-};
-
-static void on_done(struct dial *dial, int fd, int error_number, const struct error *error)
-{
-	struct call *call = dial->owner;
-
-	call->done++;
-	call->fd = fd;
-	call->error_number = error_number;
-	call->error = *error;
-}
-
 static void start(struct call *call)
 {
-	*call = (struct call){.dial = {.on_done = on_done, .owner = call}, .fd = -1};
+	call_prepare(call);
 	dial_start(&call->dial, loop, NULL, "name", 0);
-}
-
-static void wait_done(struct call *call)
-{
-	for (int i = 0; i < 1000 && call->done == 0; i++)
-		loop_turn(loop, 20 * 1000);
-	assert_int_equal(call->done, 1);
-}
-
-static size_t open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
 }
 
 static size_t attempt_count(const struct call *call)
@@ -125,23 +87,14 @@ static size_t attempt_count(const struct call *call)
 }
 
 /* Adds an address of this machine where connections get no answer. */
-static void add_dead(int number, int fds[SOCKETS_EACH])
+static void add_dead(int number, int fds[FULL_SOCKETS])
 {
-	struct sockaddr_in name = {.sin_family = AF_INET};
-	socklen_t len = sizeof(name);
+	unsigned short port;
 	char host[32];
 
 	snprintf(host, sizeof(host), "127.0.1.%d", number);
-	assert_int_equal(inet_pton(AF_INET, host, &name.sin_addr), 1);
-	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(fds[0], (struct sockaddr *)&name, sizeof(name)), 0);
-	assert_int_equal(listen(fds[0], 0), 0);
-	assert_int_equal(getsockname(fds[0], (struct sockaddr *)&name, &len), 0);
-	for (int i = 1; i < SOCKETS_EACH; i++) {
-		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		connect(fds[i], (struct sockaddr *)&name, sizeof(name));
-	}
-	add_address(host, ntohs(name.sin_port));
+	listen_full(host, fds, &port);
+	add_address(host, port);
 }
 
 static int setup(void **state)
@@ -171,7 +124,7 @@ static void test_order(void **state)
 	for (size_t i = 0; i < 5; i++)
 		add_address(given[i], ports[i]);
 	start(&call);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_int_equal(call.fd, -1);
 	assert_int_equal(call.dial.address_count, 5);
 	for (size_t i = 0; i < 5; i++) {
@@ -187,10 +140,9 @@ static void test_order(void **state)
 static void test_many_dead(void **state)
 {
 	enum { DEAD = 10 };
-	int fds[DEAD][SOCKETS_EACH];
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in name = {.sin_family = AF_INET};
-	socklen_t len = sizeof(name);
+	int fds[DEAD][FULL_SOCKETS];
+	unsigned short port;
+	int listener = listen_on("127.0.0.1", 4, &port);
 	struct call call;
 	size_t before;
 
@@ -198,11 +150,7 @@ static void test_many_dead(void **state)
 	address_count = 0;
 	for (int i = 0; i < DEAD; i++)
 		add_dead(i + 1, fds[i]);
-	name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(name)), 0);
-	assert_int_equal(listen(listener, 4), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&name, &len), 0);
-	add_address("127.0.0.1", ntohs(name.sin_port));
+	add_address("127.0.0.1", port);
 	before = open_descriptors();
 
 	start(&call);
@@ -224,10 +172,8 @@ static void test_many_dead(void **state)
 	assert_int_equal(call.done, 0);
 	assert_int_equal(open_descriptors(), before);
 	close(listener);
-	for (int i = 0; i < DEAD; i++) {
-		for (int k = 0; k < SOCKETS_EACH; k++)
-			close(fds[i][k]);
-	}
+	for (int i = 0; i < DEAD; i++)
+		close_all(fds[i], FULL_SOCKETS);
 }
 
 /* An attempt that fails makes room for the next at once. */
@@ -245,7 +191,7 @@ static void test_failures_do_not_wait(void **state)
 		add_address(host, 1);
 	}
 	start(&call);
-	wait_done(&call);
+	call_wait(&call, loop);
 	assert_int_equal(call.error_number, ECONNREFUSED);
 	assert_string_equal(call.error.text, "cannot connect to 127.0.2.1:1 or 15 other addresses: "
 					     "connection refused");

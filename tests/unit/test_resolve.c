@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -18,6 +17,7 @@
 
 #include "agent/loop.h"
 #include "agent/resolve.h"
+#include "tests/unit/network.h"
 
 static struct loop *loop;
 static struct resolver *resolver;
@@ -48,18 +48,6 @@ static void ask(struct question *question, const char *host, unsigned short port
 {
 	*question = (struct question){.lookup = {.on_done = on_done, .owner = question}};
 	resolve_start(resolver, &question->lookup, host, port);
-}
-
-static size_t open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
 }
 
 static int setup(void **state)
