@@ -18,6 +18,8 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 
+FILES = {"resolv.conf": "nameserver 127.0.0.1\n", "hosts": "127.0.0.1 localhost\n"}
+
 directory = None
 
 
@@ -35,13 +37,13 @@ def enter():
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="readyd-network-"))
     directory.chmod(0o755)
-    replace("resolv.conf", "nameserver 127.0.0.1\n")
-    replace("hosts", "127.0.0.1 localhost\n")
+    for name, text in FILES.items():
+        replace(name, text)
 
 
 def leave():
     """The namespaces end with the process; what is on disk is removed."""
-    for name in ("resolv.conf", "hosts"):
+    for name in FILES:
         while subprocess.run(["umount", "/etc/" + name], stderr=subprocess.DEVNULL).returncode == 0:
             pass
     for path in directory.iterdir():
@@ -61,5 +63,15 @@ def rewrite(name, text):
     pathlib.Path("/etc/" + name).write_text(text)
 
 
+def reset():
+    """Makes the files say again what they said at the beginning."""
+    for name, text in FILES.items():
+        rewrite(name, text)
+
+
 def sysctl(name, value):
     pathlib.Path("/proc/sys/net/ipv4/" + name).write_text(str(value))
+
+
+def sysctl_value(name):
+    return pathlib.Path("/proc/sys/net/ipv4/" + name).read_text()

@@ -10,36 +10,21 @@ import unittest
 import private_network
 from bad_server import BadServer, FullServer, wait_close
 from dns_server import AAAA, A, DnsServer, Name, REFUSED, SERVFAIL, SILENT
-from harness import BINARY, Agent, TestCase, check
+from harness import BINARY, Agent, check
+from network_case import NetworkTestCase, setUpModule, tearDownModule  # noqa: F401
 
 PORT = 7000
 
 
-def setUpModule():
-    if not private_network.available():
-        raise unittest.SkipTest("only root can make a network namespace")
-    private_network.enter()
+class DnsTestCase(NetworkTestCase):
+    def listen(self, host, port=PORT):
+        return super().listen(host, port)
 
-
-def tearDownModule():
-    private_network.leave()
-
-
-class DnsTestCase(TestCase):
-    def serve_names(self, names, **options):
-        server = DnsServer(names, **options)
-        self.addCleanup(server.close)
-        return server
-
-    def listen(self, host, port=PORT, server=BadServer):
-        listener = server(wait_close(), host=host, port=port) if server is BadServer else \
-            server(host=host, port=port)
-        self.addCleanup(listener.close)
-        return listener
+    def listen_full(self, host, port=PORT):
+        return super().listen_full(host, port)
 
     def resolv_conf(self, text):
         private_network.rewrite("resolv.conf", text)
-        self.addCleanup(private_network.rewrite, "resolv.conf", "nameserver 127.0.0.1\n")
 
 
 class Addresses(DnsTestCase):
@@ -82,7 +67,7 @@ class Addresses(DnsTestCase):
 
     def test_ipv6_dead_ipv4_accepts(self):
         self.serve_names({"db.test": Name(a=["127.0.0.2"], aaaa=["::1"])})
-        self.listen("::1", server=FullServer)
+        self.listen_full("::1")
         self.listen("127.0.0.2")
         result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}", timeout=10)
         self.assertGreaterEqual(result["phasesMs"]["connect"], 240)
@@ -91,7 +76,7 @@ class Addresses(DnsTestCase):
         dead = [f"127.0.0.{i}" for i in range(2, 8)]
         self.serve_names({"db.test": Name(a=[*dead, "127.0.0.8"])})
         for host in dead:
-            self.listen(host, server=FullServer)
+            self.listen_full(host)
         self.listen("127.0.0.8")
         result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}", timeout=20)
         self.assertLess(result["phasesMs"]["connect"], 6 * 250 + 1000)
@@ -161,7 +146,6 @@ class NoServerNeeded(DnsTestCase):
         names = self.serve_names({"db": Name(a=["127.0.0.9"])})
         self.listen("127.0.0.2")
         private_network.rewrite("hosts", "127.0.0.1 localhost\n127.0.0.2 db db.alias\n")
-        self.addCleanup(private_network.rewrite, "hosts", "127.0.0.1 localhost\n")
         self.assert_result(check(f"tcp://db:{PORT}")[1], "pass", "ok")
         self.assert_result(check(f"tcp://DB.alias:{PORT}")[1], "pass", "ok")
         self.assertEqual(names.questions, [])
@@ -288,7 +272,7 @@ class Serving(DnsTestCase):
                           "fail.test": Name(rcode=SERVFAIL),
                           "two.test": Name(a=["127.0.0.3", "127.0.0.2"])})
         self.listen("127.0.0.2")
-        self.listen("127.0.0.3", server=FullServer)
+        self.listen_full("127.0.0.3")
         common = "periodSeconds: 0.02, timeoutSeconds: 0.02, failureThreshold: 1"
         config = "readiness:\n" + "".join(
             f"  {name}: {{tcp: {{url: 'tcp://{name}.test:{PORT}'}}, {common}}}\n"
@@ -301,7 +285,6 @@ class Serving(DnsTestCase):
             for step in range(1, 5):
                 agent.wait_for(lambda _: runs() >= 60 * step, timeout=60)
                 private_network.rewrite("resolv.conf", f"nameserver 127.0.0.1\n# {'x' * step}\n")
-            self.addCleanup(private_network.rewrite, "resolv.conf", "nameserver 127.0.0.1\n")
             # Channels of former files are gone with their last lookup, at most 3.5 s later.
             agent.wait_for(lambda _: agent.descriptors() <= before + 6, timeout=20)
 

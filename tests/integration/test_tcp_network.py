@@ -2,33 +2,21 @@
 
 import unittest
 
-import private_network
 from bad_server import BadServer, send, stall, wait_close
-from harness import TestCase, check
+from harness import check
+from network_case import NetworkTestCase, setUpModule, tearDownModule  # noqa: F401
 
 
-def setUpModule():
-    if not private_network.available():
-        raise unittest.SkipTest("only root can make a network namespace")
-    private_network.enter()
-
-
-def tearDownModule():
-    private_network.leave()
-
-
-class OwnPorts(TestCase):
+class OwnPorts(NetworkTestCase):
     def test_a_connection_to_itself_is_none(self):
         # With four ports to choose from, TCP meets itself about every fourth time.
-        private_network.sysctl("ip_local_port_range", "40000 40003")
-        self.addCleanup(private_network.sysctl, "ip_local_port_range", "32768 60999")
+        self.sysctl("ip_local_port_range", "40000 40003")
         for _ in range(40):
             _, result = check("tcp://127.0.0.1:40000")
             self.assert_result(result, "fail", "connect_refused")
 
     def test_ports_run_out(self):
-        private_network.sysctl("ip_local_port_range", "40000 40001")
-        self.addCleanup(private_network.sysctl, "ip_local_port_range", "32768 60999")
+        self.sysctl("ip_local_port_range", "40000 40001")
         with BadServer(stall(), port=7000) as server:
             for _ in range(4):
                 _, result = check(f"tcp://127.0.0.1:{server.port}")
@@ -38,15 +26,13 @@ class OwnPorts(TestCase):
                                             "port is left for it")
 
 
-class SmallBuffers(TestCase):
+class SmallBuffers(NetworkTestCase):
     """A peer that does not read makes sending stop."""
 
     def setUp(self):
         super().setUp()
-        private_network.sysctl("tcp_wmem", "4096 4096 4096")
-        private_network.sysctl("tcp_rmem", "4096 4096 4096")
-        self.addCleanup(private_network.sysctl, "tcp_wmem", "4096 16384 4194304")
-        self.addCleanup(private_network.sysctl, "tcp_rmem", "4096 131072 6291456")
+        self.sysctl("tcp_wmem", "4096 4096 4096")
+        self.sysctl("tcp_rmem", "4096 4096 4096")
 
     def test_a_peer_that_does_not_read(self):
         with BadServer(stall()) as server:
