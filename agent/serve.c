@@ -41,6 +41,7 @@ struct server {
 	struct MHD_Daemon *daemon;
 	struct loop_io daemon_io;
 	struct loop_timer daemon_timer;
+	struct loop_task going_on; /* connections that were released */
 	struct kept_answer answers[ENDPOINT_COUNT];
 	uint64_t answers_generation;
 };
@@ -214,6 +215,8 @@ static void release(struct server *server, struct client *client)
 	client->wait_over = true;
 	clients_move(server->clients, client, CLIENT_BUSY, loop_now_us(server->loop));
 	MHD_resume_connection(client->connection);
+	/* Not at once: libmicrohttpd itself may be what led here. */
+	loop_defer(server->loop, &server->going_on);
 }
 
 /* Lets those go on whose answer is due, or who have hung up. */
@@ -445,7 +448,11 @@ static void on_acceptor(void *owner)
 	proceed(server);
 }
 
-/* libmicrohttpd sees by itself that connections go on again. */
+static void on_going_on(struct loop_task *task)
+{
+	proceed(task->owner);
+}
+
 static void on_engine_change(struct engine_observer *observer)
 {
 	release_due(observer->owner);
@@ -535,6 +542,8 @@ struct server *server_create(struct loop *loop, struct engine *engine, struct er
 	server->loop = loop;
 	server->engine = engine;
 	server->source.engine = engine;
+	server->going_on.on_run = on_going_on;
+	server->going_on.owner = server;
 	server->observer.on_change = on_engine_change;
 	server->observer.owner = server;
 	engine_observe(engine, &server->observer);
@@ -571,6 +580,7 @@ void server_destroy(struct server *server)
 		MHD_run(server->daemon);
 		MHD_stop_daemon(server->daemon);
 	}
+	loop_task_clear(server->loop, &server->going_on);
 	loop_timer_clear(server->loop, &server->daemon_timer);
 	loop_io_clear(server->loop, &server->daemon_io);
 	acceptor_destroy(server->acceptor);
