@@ -111,10 +111,11 @@ class Agent:
     config: YAML text without `listen` and `socket` (they are set on the command line), or None.
     args: further arguments; env: further environment; prefix: a command to run it under.
     drain_delay: drain.delaySeconds; None leaves it to the configuration.
+    verb, operands: what else to run; options: of subprocess.Popen.
     """
 
     def __init__(self, config="", *, args=(), env=None, listen=None, prefix=(), wait=True,
-                 drain_delay=0):
+                 drain_delay=0, verb="serve", operands=(), **options):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="readyd-"))
         self.port = free_port()
         self.listen = listen or f"127.0.0.1:{self.port}"
@@ -123,7 +124,7 @@ class Agent:
         self.logs = []
         self.raw_logs = []
         self._new_log = threading.Condition()
-        command = [*prefix, BINARY, "serve"]
+        command = [*prefix, BINARY, verb]
         if config is not None:
             self.config_path.write_text(config)
             command += ["-c", str(self.config_path)]
@@ -132,10 +133,10 @@ class Agent:
         self.delays = drain_delay != 0
         if drain_delay is not None:
             command += ["-o", f"drain.delaySeconds={drain_delay}"]
-        command += args
+        command += [*args, *operands]
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
         self.process = subprocess.Popen(command, env=clean_environment(env),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.PIPE, **options)
         self._reader = threading.Thread(target=self._read_logs, daemon=True)
         self._reader.start()
         if wait:
@@ -251,7 +252,10 @@ class Agent:
                 raise AssertionError(f"readyd ended with {status}:\n" + "\n".join(self.raw_logs))
         finally:
             self.process.stderr.close()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self.clean()
+
+    def clean(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class TestCase(unittest.TestCase):
