@@ -78,7 +78,8 @@ static void on_dialled(struct dial *dial, int fd, int error_number, const struct
 
 void connection_init(struct connection *connection, struct probe_run *run)
 {
-	*connection = (struct connection){.run = run, .fd = -1};
+	connection->run = run;
+	connection->fd = -1;
 }
 
 void connection_start(struct connection *connection)

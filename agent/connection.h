@@ -39,7 +39,7 @@ struct connection {
 	struct dial dial;
 };
 
-/* Makes a connection that may be started and closed. */
+/* Makes of zero-filled memory a connection that may be started and closed. */
 void connection_init(struct connection *connection, struct probe_run *run);
 
 void connection_start(struct connection *connection);
