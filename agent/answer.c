@@ -457,13 +457,29 @@ static bool answer_route(struct answer_source *source, const struct question *qu
 	return false;
 }
 
+/* What is about all probes. */
+static void answer_json(const struct answer_source *source, const struct question *question,
+			struct stream *(*report)(const struct engine *engine, size_t limit,
+						 bool details),
+			struct answer *answer)
+{
+	enum format format;
+
+	if (choose_format(question, FORMAT_BIT(FORMAT_JSON), FORMAT_JSON, &format, answer))
+		begin_stream(source, report(source->engine, question->limit, question->details),
+			     format_content_type(format), answer);
+}
+
 void answer_question(struct answer_source *source, const struct question *question,
 		     struct answer *answer)
 {
 	const char *path = path_of(question->target);
-	enum format format;
 
 	*answer = (struct answer){.kind = ANSWER_TEXT};
+	if (question->bad_limit) {
+		say(answer, STATUS_BAD_REQUEST, "limit is how many probes to tell of, a number\n");
+		return;
+	}
 	if (question->admin && answer_command(source, question, path, answer))
 		return;
 	if (!is_readable_method(question->method)) {
@@ -473,9 +489,9 @@ void answer_question(struct answer_source *source, const struct question *questi
 	} else if (answer_route(source, question, path, answer)) {
 		return;
 	} else if (strcmp(path, "/status") == 0) {
-		if (choose_format(question, FORMAT_BIT(FORMAT_JSON), FORMAT_JSON, &format, answer))
-			begin_stream(source, report_status(source->engine, question->details),
-				     format_content_type(FORMAT_JSON), answer);
+		answer_json(source, question, report_status, answer);
+	} else if (strcmp(path, "/history") == 0) {
+		answer_json(source, question, report_history, answer);
 	} else if (strcmp(path, "/") == 0) {
 		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
 		note_asker(source, question, ENDPOINT_READINESS);
@@ -486,6 +502,6 @@ void answer_question(struct answer_source *source, const struct question *questi
 		answer_check(source, question, path + 7, answer);
 	} else {
 		say(answer, STATUS_NOT_FOUND,
-		    "not found; try /healthz, /ready, /startup or /status\n");
+		    "not found; try /healthz, /ready, /startup, /status or /history\n");
 	}
 }

@@ -33,6 +33,8 @@ struct question {
 	char *const *excluded;   /* ?exclude=NAME */
 	size_t excluded_count;
 	bool too_many_excluded;
+	size_t limit; /* ?limit=N, of probes that are told of; SIZE_MAX = none */
+	bool bad_limit;
 	bool verbose, colour, wait; /* ?verbose and so on */
 	bool wait_over;             /* it was held, and is to be answered now */
 	bool may_be_held;           /* there is room for it to wait */

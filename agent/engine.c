@@ -69,8 +69,11 @@ struct verdict engine_verdict_without(const struct engine *engine, enum endpoint
 	return instance_verdict(&others, endpoint);
 }
 
-static void log_verdict(enum endpoint endpoint, struct verdict verdict)
+static void note_verdict(struct engine *engine, enum endpoint endpoint, struct verdict verdict)
 {
+	const struct transition transition = {.kind = TRANSITION_VERDICT,
+					      .at_wall_ms = clock_wall_ms(),
+					      .verdict = {endpoint, verdict}};
 	struct log_field fields[] = {
 		log_text("endpoint", endpoint_name(endpoint)),
 		log_integer("status", verdict.ok ? 200 : 503),
@@ -79,6 +82,8 @@ static void log_verdict(enum endpoint endpoint, struct verdict verdict)
 	};
 
 	log_event(verdict.ok ? LOG_INFO : LOG_WARNING, "verdict", fields);
+	engine->verdicts_since_wall_ms[endpoint] = transition.at_wall_ms;
+	history_add(&engine->history, &transition);
 }
 
 /* An observer may take itself off the list when it is called. */
@@ -105,7 +110,7 @@ void engine_update_verdicts(struct engine *engine)
 			continue;
 		changed = true;
 		if (verdict.ok != known->ok)
-			log_verdict((enum endpoint)i, verdict);
+			note_verdict(engine, (enum endpoint)i, verdict);
 		*known = verdict;
 	}
 	if (!changed)
@@ -138,10 +143,13 @@ struct engine *engine_create(const struct probe_env *env, struct config *config,
 	engine->draining_since_wall_ms = engine->started_wall_ms;
 	engine->instance.draining = drain_sources != 0;
 	engine->runs_max = runner_runs_allowed();
-	for (int i = 0; i < ENDPOINT_COUNT; i++)
+	for (int i = 0; i < ENDPOINT_COUNT; i++) {
 		engine->verdicts[i] = (struct verdict){.ok = i == ENDPOINT_LIVENESS};
+		engine->verdicts_since_wall_ms[i] = engine->started_wall_ms;
+	}
 	if (engine_reload(engine, config) < 0 || engine_watch_ages(engine) < 0) {
 		config_free(nothing);
+		history_free(&engine->history);
 		free(engine);
 		return NULL;
 	}
@@ -158,6 +166,7 @@ void engine_destroy(struct engine *engine)
 	free(engine->probes);
 	free(engine->sorted);
 	config_free(engine->config);
+	history_free(&engine->history);
 	free(engine);
 }
 
@@ -208,13 +217,18 @@ const char *drain_source_name(enum drain_source source)
 	return "command";
 }
 
-static void log_drain(const char *event, enum drain_source source, bool draining)
+static void note_drain(struct engine *engine, const char *event, enum drain_source source,
+		       bool draining)
 {
+	const struct transition transition = {.kind = TRANSITION_DRAIN,
+					      .at_wall_ms = clock_wall_ms(),
+					      .drain = {drain_source_name(source), draining}};
 	struct log_field fields[] = {log_text("source", drain_source_name(source)),
 				     log_boolean("draining", draining),
 				     {0}};
 
 	log_event(LOG_INFO, event, fields);
+	history_add(&engine->history, &transition);
 }
 
 static void set_drain_sources(struct engine *engine, unsigned sources)
@@ -236,7 +250,7 @@ void engine_drain(struct engine *engine, enum drain_source source)
 {
 	if (engine->drain_sources & source)
 		return;
-	log_drain("drain", source, true);
+	note_drain(engine, "drain", source, true);
 	set_drain_sources(engine, engine->drain_sources | source);
 }
 
@@ -246,7 +260,7 @@ void engine_undrain(struct engine *engine, enum drain_source source)
 
 	if (!(engine->drain_sources & source))
 		return;
-	log_drain("undrain", source, rest != 0);
+	note_drain(engine, "undrain", source, rest != 0);
 	set_drain_sources(engine, rest);
 }
 
@@ -280,8 +294,12 @@ static void begin_again(struct engine_probe *probe)
 
 static void forget_results(struct engine *engine)
 {
+	const struct transition transition = {.kind = TRANSITION_RESTART,
+					      .at_wall_ms = clock_wall_ms()};
+
 	engine->life_began_us = clock_monotonic_us();
 	engine->instance.started = false;
+	history_add(&engine->history, &transition);
 	for (size_t i = 0; i < engine->count; i++)
 		begin_again(engine->probes[i]);
 	engine_recount(engine);
@@ -341,6 +359,16 @@ int64_t engine_started_wall_ms(const struct engine *engine)
 int64_t engine_started_us(const struct engine *engine)
 {
 	return engine->started_us;
+}
+
+int64_t engine_verdict_since_wall_ms(const struct engine *engine, enum endpoint endpoint)
+{
+	return engine->verdicts_since_wall_ms[endpoint];
+}
+
+const struct history *engine_history(const struct engine *engine)
+{
+	return &engine->history;
 }
 
 const struct lateness *engine_lateness(const struct engine *engine)

@@ -9,6 +9,7 @@
 
 #include "agent/config.h"
 #include "agent/health.h"
+#include "agent/history.h"
 #include "agent/lateness.h"
 #include "agent/loop.h"
 #include "agent/runner.h"
@@ -137,6 +138,12 @@ void engine_unobserve(struct engine *engine, struct engine_observer *observer);
 
 int64_t engine_started_wall_ms(const struct engine *engine);
 int64_t engine_started_us(const struct engine *engine);
+
+/* When the endpoint last went from 200 to 503 or back. */
+int64_t engine_verdict_since_wall_ms(const struct engine *engine, enum endpoint endpoint);
+
+/* What has happened lately. */
+const struct history *engine_history(const struct engine *engine);
 
 /* How late runs started. */
 const struct lateness *engine_lateness(const struct engine *engine);

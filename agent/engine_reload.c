@@ -143,6 +143,15 @@ void engine_recount(struct engine *engine)
 		engine_open_gate(engine);
 }
 
+static void note_reload(struct engine *engine)
+{
+	const struct transition transition = {.kind = TRANSITION_RELOAD,
+					      .at_wall_ms = clock_wall_ms(),
+					      .probe_count = engine->count};
+
+	history_add(&engine->history, &transition);
+}
+
 int engine_reload(struct engine *engine, struct config *config)
 {
 	struct engine_probe **probes, **sorted;
@@ -182,6 +191,8 @@ int engine_reload(struct engine *engine, struct config *config)
 		probes[i]->kept = false;
 	}
 	engine_recount(engine);
+	if (engine->configuration_generation > 0)
+		note_reload(engine);
 	engine->configuration_generation++;
 	engine->generation++;
 	engine_update_verdicts(engine);

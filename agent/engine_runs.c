@@ -129,9 +129,17 @@ void engine_hear(struct engine *engine)
 
 /* ---- results ---- */
 
-static void log_transition(const struct engine_probe *probe, enum standing before)
+static void note_transition(const struct engine_probe *probe, enum standing before)
 {
 	const struct probe_result *result = &probe->result;
+	const struct transition transition = {.kind = TRANSITION_PROBE,
+					      .at_wall_ms = result->finished_wall_ms,
+					      .probe = {.role = probe->config->role,
+							.from = before,
+							.to = probe->health.standing,
+							.reason = result->reason,
+							.name = probe->config->name,
+							.message = result->message}};
 	struct log_field fields[] = {
 		log_text("probe", probe->config->name),
 		log_text("role", role_name(probe->config->role)),
@@ -149,6 +157,7 @@ static void log_transition(const struct engine_probe *probe, enum standing befor
 	bool good = probe->health.standing == STANDING_PASSING;
 
 	log_event(good ? LOG_INFO : LOG_WARNING, "probe", fields);
+	history_add(&probe->engine->history, &transition);
 }
 
 /* The tries before the first pass are not logged one by one; the first says what is waited for. */
@@ -209,7 +218,7 @@ static void on_result(struct runner *runner, struct probe_result *result)
 		probe->since_us = probe->result.finished_us;
 		probe->since_wall_ms = probe->result.finished_wall_ms;
 		probe->statistics.transitions[probe->health.standing]++;
-		log_transition(probe, before);
+		note_transition(probe, before);
 	} else if (!success && !probe->tried) {
 		log_waiting(probe);
 	}

@@ -24,6 +24,8 @@ struct engine {
 	uint64_t next_number;
 	uint64_t generation, configuration_generation;
 	struct verdict verdicts[ENDPOINT_COUNT];
+	int64_t verdicts_since_wall_ms[ENDPOINT_COUNT];
+	struct history history;
 
 	size_t runs_max;
 	struct engine_probe *first_queued, **last_queued;

@@ -82,7 +82,12 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 /* One probe as a whole object: the result's members, and its standing, streaks, age and history. */
 void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details);
 
-/* Everything, as JSON. It becomes void at a reload. NULL when out of memory. */
-struct stream *report_status(const struct engine *engine, bool details);
+/* Everything, as JSON (conf/readyd-status.schema.json), of at most `limit` probes. It becomes void
+ * at a reload. NULL when out of memory. */
+struct stream *report_status(const struct engine *engine, size_t limit, bool details);
+
+/* What has happened lately, as JSON: the transitions, and the past runs of at most `limit` probes.
+ * It becomes void at a reload. NULL when out of memory. */
+struct stream *report_history(const struct engine *engine, size_t limit, bool details);
 
 #endif

@@ -60,24 +60,6 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 		write_perfdata(json, result->perfdata);
 }
 
-static void write_history(struct json_writer *json, const struct engine_probe *probe)
-{
-	uint64_t first = probe->runs > HISTORY_LEN ? probe->runs - HISTORY_LEN : 0;
-
-	json_array_begin(json, "history");
-	for (uint64_t run = first; run < probe->runs; run++) {
-		const struct past_run *past = &probe->history[run % HISTORY_LEN];
-
-		json_object_begin(json, NULL);
-		json_time(json, "at", past->finished_wall_ms);
-		json_text(json, "state", probe_state_name((enum probe_state)past->state));
-		json_text(json, "reason", probe_reason_name((enum probe_reason)past->reason));
-		json_milliseconds(json, "durationMs", past->duration_us);
-		json_object_end(json);
-	}
-	json_array_end(json);
-}
-
 void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details)
 {
 	const struct probe_config *config = probe->config;
@@ -95,6 +77,7 @@ void report_probe(struct json_writer *json, const struct engine_probe *probe, bo
 	}
 	json_text(json, "role", role_name(config->role));
 	json_text(json, "standing", standing_name(probe->health.standing));
+	json_boolean(json, "ok", engine_probe_ok(probe));
 	json_time(json, "since", probe->since_wall_ms);
 	json_boolean(json, "stale", probe->stale);
 	json_boolean(json, "running", probe->runner.slot != NULL);
@@ -107,7 +90,7 @@ void report_probe(struct json_writer *json, const struct engine_probe *probe, bo
 	json_integer(json, "runs", (int64_t)probe->runs);
 	if (probe->timer.position != 0)
 		json_milliseconds(json, "nextRunInMs", probe->due_us - now_us);
-	write_history(json, probe);
+	report_runs(json, "history", probe);
 	json_object_end(json);
 }
 

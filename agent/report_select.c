@@ -1,5 +1,6 @@
 #include "agent/report_select.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool report_concerns(enum role role, enum endpoint endpoint)
@@ -16,13 +17,17 @@ bool report_concerns(enum role role, enum endpoint endpoint)
 	return role == ROLE_LIVENESS;
 }
 
+static bool is_troubled(const struct engine_probe *probe)
+{
+	return !engine_probe_ok(probe) || (probe->runs > 0 && probe->result.state != PROBE_PASS);
+}
+
 bool report_includes(const struct report_request *request, const struct engine_probe *probe)
 {
 	if (request->only && probe != request->only)
 		return false;
-	if (request->choice != REPORT_ALL && engine_probe_ok(probe) &&
-	    (request->choice == REPORT_HINDERING || probe->runs == 0 ||
-	     probe->result.state == PROBE_PASS))
+	if ((request->choice == REPORT_HINDERING && engine_probe_ok(probe)) ||
+	    (request->choice == REPORT_TROUBLED && !is_troubled(probe)))
 		return false;
 	return report_concerns(probe->config->role, request->endpoint);
 }
@@ -122,4 +127,27 @@ size_t report_each_probe(const struct engine *engine, const struct report_reques
 		}
 	}
 	return left_out;
+}
+
+int report_select_probes(const struct engine *engine, size_t limit,
+			 struct probe_selection *selection)
+{
+	size_t all = engine_probe_count(engine), chosen = 0;
+
+	*selection = (struct probe_selection){.count = all < limit ? all : limit};
+	selection->left_out = all - selection->count;
+	/* One more, so that it is never of size zero. */
+	selection->probes = calloc(selection->count + 1, sizeof(const struct engine_probe *));
+	if (!selection->probes)
+		return -1;
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < all && chosen < selection->count; i++) {
+			const struct engine_probe *probe = engine_probe_at(engine, i);
+
+			if (selection->left_out == 0 ? pass == 0
+						     : is_troubled(probe) == (pass == 0))
+				selection->probes[chosen++] = probe;
+		}
+	}
+	return 0;
 }

@@ -1,4 +1,4 @@
-/* Which probes a report is about, and what they come to together; for report_*.c only. */
+/* What reports have in common; for report_*.c only. */
 #ifndef READYD_AGENT_REPORT_SELECT_H
 #define READYD_AGENT_REPORT_SELECT_H
 
@@ -32,5 +32,22 @@ size_t report_each_probe(const struct engine *engine, const struct report_reques
 			 struct buffer *buffer, size_t limit,
 			 void (*add)(const struct engine_probe *probe, void *context),
 			 void *context);
+
+/* Writes an array of the transitions of number `first` and later, the oldest first. */
+void report_transitions(struct json_writer *json, const char *name, const struct history *history,
+			uint64_t first, bool details);
+
+/* Writes an array of the probe's past runs, the oldest first. */
+void report_runs(struct json_writer *json, const char *name, const struct engine_probe *probe);
+
+/* At most `limit` probes, those in trouble first; all in their order if there are no more. */
+struct probe_selection {
+	const struct engine_probe **probes;
+	size_t count, left_out;
+};
+
+/* Returns 0, or -1 when out of memory. */
+int report_select_probes(const struct engine *engine, size_t limit,
+			 struct probe_selection *selection);
 
 #endif

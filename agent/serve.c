@@ -263,6 +263,16 @@ struct arguments {
 	char *excluded[EXCLUDED_MAX];
 };
 
+static bool take_limit(const char *text, size_t *ret_limit)
+{
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	*ret_limit = strtoul(text, &end, 10);
+	return *end == '\0';
+}
+
 static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const char *key,
 				     const char *value)
 {
@@ -276,6 +286,8 @@ static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const
 		question->colour = true;
 	else if (strcmp(key, "wait") == 0)
 		question->wait = true;
+	else if (strcmp(key, "limit") == 0)
+		question->bad_limit |= !take_limit(value, &question->limit);
 	else if (strcmp(key, "format") == 0)
 		question->format_name = value ? value : "";
 	else if (strcmp(key, "exclude") != 0 || !value)
@@ -303,6 +315,7 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.details = may_see_details(server, client),
 		.wait_over = client->wait_over,
 		.may_be_held = may_hold(server),
+		.limit = SIZE_MAX,
 	};
 	struct arguments arguments = {.question = &question};
 	struct answer answer;
