@@ -219,11 +219,21 @@ class Agent:
         """How many descriptors the process has open."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def terminate(self):
+        """SIGTERM, and on it goes if a test has stopped it.
+
+        Nobody else gets SIGCONT: it would take away the SIGSTOP by which the leak sanitizer holds a
+        process at its end.
+        """
+        if self.process.poll() is None:
+            state = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+            self.process.terminate()
+            if state.split()[0] == "T":
+                self.process.send_signal(signal.SIGCONT)
+
     def stop(self):
         """SIGTERM; returns the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+        self.terminate()
         try:
             status = self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -239,8 +249,7 @@ class Agent:
     def hurry(self):
         """Skips the drain delay at the end, as a second SIGTERM does."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            self.terminate()
             self.wait_log(lambda event: event["event"] == "stopping")
 
     def __exit__(self, kind, value, traceback):
