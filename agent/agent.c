@@ -257,6 +257,10 @@ static int start(struct agent *agent, struct config *config, struct error *error
 {
 	agent->env = (struct probe_env){.loop = agent->loop, .resolver = agent->resolver};
 	open_log(agent, &config->settings);
+	if (agent->shutdown.has_command) {
+		agent->notify_receiver = notify_receiver_create(agent->loop);
+		agent->env.notified = notify_receiver_notified(agent->notify_receiver);
+	}
 	if (watch_signals(agent, error) < 0) {
 		config_free(config);
 		return -1;
@@ -347,6 +351,7 @@ void agent_end(struct agent *agent)
 	loop_timer_clear(agent->loop, &agent->shutdown.timer);
 	server_destroy(agent->server);
 	drain_file_unwatch(&agent->drain_file);
+	notify_receiver_destroy(agent->notify_receiver);
 	engine_destroy(agent->engine);
 	runner_shutdown();
 	resolver_destroy(agent->resolver);

@@ -11,6 +11,7 @@
 #include "agent/engine.h"
 #include "agent/haproxy_agent.h"
 #include "agent/loop.h"
+#include "agent/notify_receive.h"
 #include "agent/notify_send.h"
 #include "agent/resolve.h"
 #include "agent/serve.h"
@@ -38,7 +39,8 @@ struct agent {
 	unsigned end_signals; /* how often SIGTERM or SIGINT has come */
 	int exit_status;      /* that the verb will end with */
 	struct drain_file drain_file;
-	struct notify_sender *notify_sender; /* NULL = nobody wants to know */
+	struct notify_sender *notify_sender;     /* NULL = nobody wants to know */
+	struct notify_receiver *notify_receiver; /* NULL = there is no command */
 };
 
 /* What `--help` says about the options that agent_take_options() takes. */

@@ -187,6 +187,7 @@ static int start(struct run *run)
 
 	run->command.loop = run->agent.loop;
 	run->command.engine = run->agent.engine;
+	run->command.notify_receiver = run->agent.notify_receiver;
 	run->liveness.loop = run->agent.loop;
 	run->liveness.engine = run->agent.engine;
 	run_command_open(&run->command);

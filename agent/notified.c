@@ -20,13 +20,19 @@ static void take_status(struct notified *notified, const char *text, size_t len)
 	notified->status[len] = '\0';
 }
 
+static void take_sign_of_life(struct notified *notified, int64_t now_us)
+{
+	notified->sign_of_life_us = now_us;
+	notified->missed = false;
+}
+
 static void take_ready(struct notified *notified, int64_t now_us)
 {
 	if (notified->stopping)
 		return;
 	notified->ready = true;
 	notified->reloading = false;
-	notified->sign_of_life_us = now_us;
+	take_sign_of_life(notified, now_us);
 }
 
 /* Whether the line is exactly this word. */
@@ -49,7 +55,7 @@ static void take_line(struct notified *notified, const char *line, size_t len, i
 		notified->stopping = true;
 		notified->reloading = notified->ready = false;
 	} else if (is_line(line, len, "WATCHDOG=1")) {
-		notified->sign_of_life_us = now_us;
+		take_sign_of_life(notified, now_us);
 	} else if (is_line(line, len, "WATCHDOG=trigger")) {
 		notified->wants_restart = true;
 	} else if (len >= status_len && memcmp(line, status, status_len) == 0) {
@@ -61,7 +67,7 @@ static bool same_news(const struct notified *before, const struct notified *afte
 {
 	return before->ready == after->ready && before->reloading == after->reloading &&
 	       before->stopping == after->stopping &&
-	       before->wants_restart == after->wants_restart &&
+	       before->wants_restart == after->wants_restart && before->missed == after->missed &&
 	       strcmp(before->status, after->status) == 0;
 }
 

@@ -19,6 +19,7 @@ struct notified {
 	bool stopping;           /* STOPPING=1 */
 	bool wants_restart;      /* WATCHDOG=trigger */
 	int64_t sign_of_life_us; /* the last WATCHDOG=1, or READY=1; 0 = none so far */
+	bool missed; /* a probe has found it silent for too long; a sign of life is news */
 	char status[NOTIFIED_STATUS_SIZE]; /* the last STATUS=, as it came; "" = none */
 	/* Fires when silence is about to mean something. The owner sets on_expire and owner. */
 	struct loop_timer reminder;
@@ -28,7 +29,7 @@ struct notified {
 void notified_reset(struct notified *notified, struct loop *loop, bool asked);
 
 /* Takes one message: lines of KEY=VALUE, of which unknown ones mean nothing. Returns whether it is
- * news; another sign of life is none. */
+ * news; a sign of life that nobody misses is none. */
 bool notified_take(struct notified *notified, const char *message, size_t len, int64_t now_us);
 
 /* Has the reminder fire at `at_us` at the latest. */

@@ -275,7 +275,7 @@ struct notify_receiver *notify_receiver_create(struct loop *loop)
 
 struct notified *notify_receiver_notified(struct notify_receiver *receiver)
 {
-	return &receiver->notified;
+	return receiver ? &receiver->notified : NULL;
 }
 
 /* Whether some probe goes by what the command says, and the shortest silence that one of them
@@ -303,9 +303,12 @@ char *const *notify_receiver_prepare(struct notify_receiver *receiver, struct en
 {
 	struct error error = {""};
 	int64_t silence_us;
-	bool asked = is_wanted(engine_config(engine), &silence_us);
 	size_t count = 0;
+	bool asked;
 
+	if (!receiver)
+		return NULL;
+	asked = is_wanted(engine_config(engine), &silence_us);
 	receiver->engine = engine;
 	receiver->complained_of_stranger = receiver->complained_of_length = false;
 	loop_task_clear(receiver->loop, &receiver->tell);

@@ -18,14 +18,14 @@ struct notify_receiver;
 /* Makes one, with no socket yet. NULL when out of memory. */
 struct notify_receiver *notify_receiver_create(struct loop *loop);
 
-/* What was heard, for probe_env; valid as long as the receiver. */
+/* What was heard, for probe_env; valid as long as the receiver. NULL for NULL. */
 struct notified *notify_receiver_notified(struct notify_receiver *receiver);
 
 /* To be called before each start of the command: forgets what the last one said, and opens the
  * socket if there is a probe that goes by what the command says. `engine` is told of news from then
  * on. What goes wrong is logged: the probes then say it too. Returns the variables for the command,
  * "NOTIFY_SOCKET=…" and "WATCHDOG_USEC=…", at most two, which end with NULL and stay ours until the
- * next call; none when nobody would listen. */
+ * next call; none when nobody would listen. NULL for NULL. */
 char *const *notify_receiver_prepare(struct notify_receiver *receiver, struct engine *engine);
 
 /* Closes and frees it; before the engine. Harmless on NULL. */

@@ -232,8 +232,8 @@ static int spawn(struct run_command *command, char *const *environment, struct e
 
 int run_command_start(struct run_command *command, struct error *error)
 {
-	char **environment = run_environment(&settings_of(command)->pass_environment,
-					     command->added_environment);
+	char *const *added = notify_receiver_prepare(command->notify_receiver, command->engine);
+	char **environment = run_environment(&settings_of(command)->pass_environment, added);
 	int result;
 
 	if (!environment) {

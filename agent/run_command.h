@@ -10,6 +10,7 @@
 #include "agent/engine.h"
 #include "agent/error.h"
 #include "agent/loop.h"
+#include "agent/notify_receive.h"
 #include "agent/run_terminal.h"
 
 enum run_command_state {
@@ -30,10 +31,9 @@ struct run_command {
 	void (*on_end)(struct run_command *command);
 	void *owner;
 	struct loop *loop;
-	const struct engine *engine; /* by whose settings it goes */
-	char *const *argv;           /* ends with NULL */
-	/* "NAME=VALUE" on top of our environment, ends with NULL; NULL = none. */
-	char *const *added_environment;
+	struct engine *engine;                   /* by whose settings it goes */
+	char *const *argv;                       /* ends with NULL */
+	struct notify_receiver *notify_receiver; /* where it may say how it is; NULL = nowhere */
 
 	enum run_command_state state;
 	int exit_status;     /* of the last one: its own, or 128 and the number of the signal */

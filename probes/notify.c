@@ -64,8 +64,10 @@ static bool is_silent(struct probe_run *run)
 
 	if (conf->watchdog_us == 0 || notified->sign_of_life_us == 0 || notified->stopping)
 		return false;
-	if (clock_monotonic_us() >= end_us)
+	if (clock_monotonic_us() >= end_us) {
+		notified->missed = true;
 		return true;
+	}
 	notified_remind(notified, run->env->loop, end_us);
 	return false;
 }

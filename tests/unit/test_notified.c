@@ -67,6 +67,9 @@ static void test_heartbeat(void **state)
 	assert_int_equal(notified.sign_of_life_us, 100);
 	assert_false(say(&notified, "WATCHDOG=1", 200));
 	assert_int_equal(notified.sign_of_life_us, 200);
+	notified.missed = true;
+	assert_true(say(&notified, "WATCHDOG=1", 300));
+	assert_false(say(&notified, "WATCHDOG=1", 300));
 	assert_true(say(&notified, "WATCHDOG=trigger", 300));
 	assert_true(notified.wants_restart);
 	assert_false(say(&notified, "WATCHDOG=1", 400));
