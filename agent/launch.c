@@ -58,6 +58,16 @@ static struct launch *launch; /* the one in the area */
 static int null_fd = -1;
 static bool has_close_range;
 
+/* Returns what was blocked before. By a bare system call: the C library keeps silent about the
+ * real-time signals that it keeps to itself, so that they would not be blocked again afterwards. */
+static uint64_t set_signal_mask(uint64_t mask)
+{
+	uint64_t before = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof(mask));
+	return before;
+}
+
 /* ---- in the child: system calls and its own stack only, for it shares our memory ---- */
 
 static void close_others(void)
@@ -145,7 +155,6 @@ static _Noreturn void fail(enum launch_step step)
 static int become_program(void *argument)
 {
 	const struct child_command *command = launch->command;
-	sigset_t none;
 
 	(void)argument;
 	if (command->attached) {
@@ -164,8 +173,7 @@ static int become_program(void *argument)
 		fail(STEP_DIRECTORY);
 	/* A change of the user would undo this, so it comes after it. */
 	prctl(PR_SET_PDEATHSIG, command->death_signal ? command->death_signal : SIGKILL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	set_signal_mask(0);
 	program_execute(command->argv, launch->environment, launch->search_path);
 	fail(STEP_PROGRAM);
 }
@@ -267,7 +275,7 @@ pid_t launch_process(const struct child_command *command, int output_fd,
 		     unsigned long descriptor_limit, int *ret_errno, struct error *error)
 {
 	struct account account;
-	sigset_t all, before;
+	uint64_t mask;
 	pid_t pid;
 
 	*launch = (struct launch){
@@ -283,8 +291,7 @@ pid_t launch_process(const struct child_command *command, int output_fd,
 		return -1;
 	}
 	launch->search_path = program_search_path(command->argv[0], launch->environment);
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before); /* no handler may run in the child */
+	mask = set_signal_mask(~UINT64_C(0)); /* no handler may run in the child */
 	pid = clone(become_program, area->stack + STACK_SIZE, CLONE_FLAGS, NULL);
 	if (pid < 0) {
 		launch->failed_errno = errno;
@@ -294,7 +301,7 @@ pid_t launch_process(const struct child_command *command, int output_fd,
 		explain(error);
 		pid = -1;
 	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	set_signal_mask(mask);
 	*ret_errno = launch->failed_errno;
 	return pid;
 }

@@ -155,7 +155,9 @@ static void on_child_stop(struct child *child, int signal_number)
 	if (terminal->fd < 0 || command->state != RUN_COMMAND_RUNNING ||
 	    (signal_number == SIGSTOP && !terminal->given))
 		return;
-	if (run_terminal_has_shell()) {
+	if (run_terminal_to_give(terminal) >= 0 && signal_number != SIGTSTP) {
+		/* The shell has put us in the foreground since, without a word. */
+	} else if (run_terminal_has_shell()) {
 		run_terminal_take_back(terminal);
 		run_terminal_suspend();
 	} else if (!terminal->given || signal_number == SIGSTOP || command->told_to_pause) {

@@ -33,3 +33,11 @@ def children(pid):
             if int(fields[1]) == pid:
                 states.append(fields[0])
     return states
+
+
+def state(pid):
+    """A process's state letter, or None when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return None

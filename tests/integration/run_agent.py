@@ -93,9 +93,9 @@ class RunAgent(Agent):
         try:
             if self.process.poll() is None:
                 self.process.kill()
-                if not self._namespaced:
-                    self._kill_command()
                 self.process.wait()
+            if not self._namespaced:
+                self._kill_command()
             self._reader.join(PATIENCE_SECONDS)
             if any("Sanitizer" in line or "runtime error:" in line for line in self.raw_logs):
                 raise AssertionError("\n".join(self.raw_logs))
