@@ -13,6 +13,7 @@ import unittest
 from harness import TestCase, wait_until
 from processes import SANITIZED
 from run_agent import RunAgent, python
+from service_manager import Manager
 
 # Says what comes over a pipe, each line one message.
 SPEAKER = r"""
@@ -296,6 +297,19 @@ class NotifyReceive(TestCase):
                                      "started")
             self.assertEqual(agent.get("/healthz")[0], 200)
             self.assertEqual(agent.get("/ready")[0], 503)
+
+    def test_what_the_command_says_is_passed_up_as_our_own(self):
+        """systemd or Podman above, the command below: ready when the command is."""
+        manager = Manager(self)
+        agent = self.run_speaker(READINESS, env=manager.environment)
+        self.assertNotEqual(self.name(agent), manager.name)
+        self.assertNotIn("READY=1", manager.rest())
+        self.say("READY=1")
+        manager.wait("READY=1")
+        self.say("RELOADING=1")
+        manager.wait("STATUS=not ready: a readiness probe does not pass")
+        agent.signal(signal.SIGTERM)
+        manager.wait("STOPPING=1")
 
     def test_the_end_passes_through(self):
         """The command says STOPPING=1 on its way out, and nothing minds."""
