@@ -33,8 +33,10 @@ static const char help[] =
 	"SIGTERM and SIGINT begin the end: /ready is 503 at once and /healthz stays 200;\n"
 	"drain.delaySeconds later the command gets stopSignal, and stopTimeoutSeconds later its\n"
 	"group gets SIGKILL. The whole fits gracePeriodSeconds. A second signal skips the delay,\n"
-	"later ones go to the command. So do all other signals; SIGHUP reloads the configuration\n"
-	"as well.\n"
+	"later ones go to the command. So do all other signals but those of faults and SIGPIPE,\n"
+	"always to its whole group. SIGHUP reloads the configuration as well; a command that does\n"
+	"not handle it is ended by it, as everywhere.\n"
+	"On a terminal the command is in the foreground, and Ctrl-C is its own affair.\n"
 	"\n"
 	"onLivenessFailure=restart restarts the command when a liveness probe fails, =exit ends.\n"
 	"The command sees no READYD_* variable that passEnvironment does not name. With a\n"
@@ -47,11 +49,11 @@ static const char help[] =
 	"\n"
 	"in a Dockerfile:\n"
 	"  COPY readyd /readyd\n"
-	"  ENTRYPOINT [\"/readyd\", \"run\", \"-o\", "
-	"\"liveness.app=http://127.0.0.1:8080/healthz\", \"--\"]\n"
+	"  ENV READYD_LIVENESS_APP=http://127.0.0.1:8080/healthz\n"
+	"  ENTRYPOINT [\"/readyd\", \"run\", \"--\"]\n"
 	"  CMD [\"/app/server\"]\n"
-	"  HEALTHCHECK --interval=10s --start-period=60s --start-interval=1s CMD [\"/readyd\", "
-	"\"check\"]\n";
+	"  HEALTHCHECK --interval=5s --timeout=30s --start-period=5m --start-interval=100ms \\\n"
+	"      CMD [\"/readyd\", \"check\", \"--wait\"]\n";
 
 /* ---- signals ---- */
 
