@@ -13,13 +13,13 @@ BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool li
 	musl-tools perl pkg-config
 # Debian has Valkey since 13
 TEST_PACKAGES = busybox-static curl haproxy libcmocka-dev mmdebstrap monitoring-plugins-basic nginx-light \
-	openssl postgresql procps python3 python3-jsonschema python3-yaml redis-server strace \
+	openssl postgresql procps prometheus python3 python3-jsonschema python3-yaml redis-server strace \
 	$(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -lt 13 ] || echo valkey-server)
 EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
 BENCH_PACKAGES := busybox-static curl nginx-light postgresql python3 redis-server wrk
 # what of them must not be started by being installed
-SERVICES := haproxy nginx postgresql redis-server valkey-server
+SERVICES := haproxy nginx postgresql prometheus prometheus-node-exporter redis-server valkey-server
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

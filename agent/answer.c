@@ -158,7 +158,10 @@ static void answer_endpoint(const struct answer_source *source, const struct que
 	if (format == FORMAT_TEXT && question->verbose)
 		format = FORMAT_KUBERNETES;
 	if (format == FORMAT_TEXT && question->excluded_count == 0 && !question->admin) {
-		*answer = (struct answer){.kind = ANSWER_BARE, .endpoint = endpoint};
+		verdict = engine_verdict(engine, endpoint);
+		*answer = (struct answer){.kind = ANSWER_BARE,
+					  .status = status_of(engine, verdict, false),
+					  .endpoint = endpoint};
 		return;
 	}
 	verdict = engine_verdict_without(engine, endpoint, question->excluded,
@@ -265,19 +268,21 @@ static void answer_check_endpoint(const struct answer_source *source,
 			       FORMAT_TEXT, REPORT_ANSWER_MAX));
 }
 
+/* By which `readyd check` knows the endpoints. */
+static const char *const check_names[ENDPOINT_COUNT] = {[ENDPOINT_LIVENESS] = "liveness",
+							[ENDPOINT_READINESS] = "readiness",
+							[ENDPOINT_STARTUP] = "startup"};
+
 /* What `readyd check` asks for: one line, or JSON by Accept. */
 static void answer_check(const struct answer_source *source, const struct question *question,
 			 const char *what, struct answer *answer)
 {
-	static const char *const names[] = {[ENDPOINT_LIVENESS] = "liveness",
-					    [ENDPOINT_READINESS] = "readiness",
-					    [ENDPOINT_STARTUP] = "startup"};
 	static const enum role order[] = {ROLE_READINESS, ROLE_LIVENESS, ROLE_STARTUP};
 
 	for (int i = 0; i < ENDPOINT_COUNT; i++) {
 		enum endpoint endpoint = (enum endpoint)i;
 
-		if (strcmp(what, names[i]) != 0)
+		if (strcmp(what, check_names[i]) != 0)
 			continue;
 		if (endpoint == ENDPOINT_READINESS && is_held(source, question, WAIT_READY, answer))
 			return;
@@ -470,11 +475,23 @@ static void answer_json(const struct answer_source *source, const struct questio
 			     format_content_type(format), answer);
 }
 
-void answer_question(struct answer_source *source, const struct question *question,
-		     struct answer *answer)
+static void answer_metrics(const struct answer_source *source, const struct question *question,
+			   struct answer *answer)
 {
-	const char *path = path_of(question->target);
+	unsigned offered = FORMAT_BIT(FORMAT_PROMETHEUS) | FORMAT_BIT(FORMAT_OPENMETRICS);
+	enum format format;
 
+	if (!choose_format(question, offered, FORMAT_PROMETHEUS, &format, answer))
+		return;
+	begin_stream(source,
+		     report_metrics(source->engine, &source->requests,
+				    format == FORMAT_OPENMETRICS),
+		     format_content_type(format), answer);
+}
+
+static void answer_path(struct answer_source *source, const struct question *question,
+			const char *path, struct answer *answer)
+{
 	*answer = (struct answer){.kind = ANSWER_TEXT};
 	if (question->bad_limit) {
 		say(answer, STATUS_BAD_REQUEST, "limit is how many probes to tell of, a number\n");
@@ -492,6 +509,8 @@ void answer_question(struct answer_source *source, const struct question *questi
 		answer_json(source, question, report_status, answer);
 	} else if (strcmp(path, "/history") == 0) {
 		answer_json(source, question, report_history, answer);
+	} else if (strcmp(path, "/metrics") == 0) {
+		answer_metrics(source, question, answer);
 	} else if (strcmp(path, "/") == 0) {
 		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
 		note_asker(source, question, ENDPOINT_READINESS);
@@ -502,6 +521,52 @@ void answer_question(struct answer_source *source, const struct question *questi
 		answer_check(source, question, path + 7, answer);
 	} else {
 		say(answer, STATUS_NOT_FOUND,
-		    "not found; try /healthz, /ready, /startup, /status or /history\n");
+		    "not found; try /healthz, /ready, /startup, /status, /history or /metrics\n");
 	}
+}
+
+/* ---- who asks ---- */
+
+static enum request_subject subject_of(const struct question *question, const char *path,
+				       const struct answer *answer)
+{
+	const char *what = question->admin && strncmp(path, "/check/", 7) == 0 ? path + 7 : NULL;
+
+	for (size_t i = 0; what && i < sizeof(check_names) / sizeof(check_names[0]); i++) {
+		if (strcmp(what, check_names[i]) == 0)
+			return (enum request_subject)i;
+	}
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		size_t len = strlen(routes[i].path);
+
+		if (strncmp(path, routes[i].path, len) != 0)
+			continue;
+		if (path[len] == '\0' || strcmp(path + len, "/") == 0)
+			return (enum request_subject)routes[i].endpoint;
+		if (path[len] == '/')
+			return SUBJECT_PROBE;
+	}
+	if (strcmp(path, "/") == 0 && answer->content_type != format_content_type(FORMAT_HTML))
+		return SUBJECT_READINESS;
+	if (strcmp(path, "/metrics") == 0)
+		return SUBJECT_METRICS;
+	return what ? SUBJECT_PROBE : SUBJECT_OTHER;
+}
+
+static enum asker_kind kind_of(const struct question *question, const char *path)
+{
+	if (question->admin)
+		return strncmp(path, "/check/", 7) == 0 ? ASKER_CHECK : ASKER_OTHER;
+	return asker_kind_of(question->method, question->user_agent, question->has_host);
+}
+
+void answer_question(struct answer_source *source, const struct question *question,
+		     struct answer *answer)
+{
+	const char *path = path_of(question->target);
+
+	answer_path(source, question, path, answer);
+	if (answer->kind != ANSWER_HELD && answer->kind != ANSWER_NONE)
+		requests_note(&source->requests, subject_of(question, path, answer),
+			      kind_of(question, path), answer->status);
 }

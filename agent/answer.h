@@ -11,12 +11,14 @@
 #include "agent/buffer.h"
 #include "agent/engine.h"
 #include "agent/negotiate.h"
+#include "agent/requests.h"
 #include "agent/stream.h"
 
 /* What the answers are taken from, and what they may change. */
 struct answer_source {
 	struct engine *engine;
 	struct askers askers;
+	struct requests requests;
 	void (*stop)(void *owner); /* begins the end; NULL = there is none to begin */
 	void *stop_owner;
 	bool stopping; /* the server is closing: nobody is held any more */
@@ -26,6 +28,7 @@ struct question {
 	const char *method;
 	const char *target;     /* of the request line, decoded, without the query */
 	const char *user_agent; /* NULL = none */
+	bool has_host;          /* whether there is a Host header */
 	uint64_t peer_hash;
 	int64_t now_us;
 	const char *accept;      /* NULL = none */

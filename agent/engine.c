@@ -315,6 +315,7 @@ void engine_pause(struct engine *engine)
 void engine_begin_again(struct engine *engine)
 {
 	engine->paused = false;
+	engine->restarts++;
 	forget_results(engine);
 	if (!engine->instance.started) {
 		for (size_t i = 0; i < engine->count; i++)
@@ -324,6 +325,11 @@ void engine_begin_again(struct engine *engine)
 }
 
 /* ---- for readers ---- */
+
+uint64_t engine_restarts(const struct engine *engine)
+{
+	return engine->restarts;
+}
 
 bool engine_has_been_ready(const struct engine *engine)
 {

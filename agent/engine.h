@@ -122,6 +122,9 @@ void engine_begin_again(struct engine *engine);
 /* The command of `readyd run` has said something new: the probes that go by it run at once. */
 void engine_hear(struct engine *engine);
 
+/* How often engine_begin_again() was called. */
+uint64_t engine_restarts(const struct engine *engine);
+
 /* Whether /ready has ever been 200. */
 bool engine_has_been_ready(const struct engine *engine);
 

@@ -21,6 +21,7 @@ struct engine {
 	bool paused; /* what is watched does not run */
 	int64_t started_us, started_wall_ms;
 	int64_t life_began_us; /* when what is watched was (re)started */
+	uint64_t restarts;     /* of what is watched */
 	uint64_t next_number;
 	uint64_t generation, configuration_generation;
 	struct verdict verdicts[ENDPOINT_COUNT];

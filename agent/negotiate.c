@@ -20,6 +20,11 @@ static const struct form forms[FORMAT_COUNT] = {
 			   "application/vnd.spring-boot.actuator.v3+json"},
 	[FORMAT_NAGIOS] = {"nagios", "text/plain; charset=utf-8", NULL},
 	[FORMAT_HTML] = {"html", "text/html; charset=utf-8", "text/html"},
+	[FORMAT_PROMETHEUS] = {"prometheus", "text/plain; version=0.0.4; charset=utf-8",
+			       "text/plain"},
+	[FORMAT_OPENMETRICS] = {"openmetrics",
+				"application/openmetrics-text; version=1.0.0; charset=utf-8",
+				"application/openmetrics-text"},
 };
 
 const char *format_content_type(enum format format)

@@ -15,6 +15,8 @@ enum format {
 	FORMAT_SPRING,       /* the health endpoint of Spring Boot's actuator */
 	FORMAT_NAGIOS,       /* what a Nagios plugin prints: one line with performance data */
 	FORMAT_HTML,
+	FORMAT_PROMETHEUS,  /* the text format 0.0.4 */
+	FORMAT_OPENMETRICS, /* OpenMetrics 1.0 */
 	FORMAT_COUNT,
 };
 

@@ -9,6 +9,7 @@
 #include "agent/buffer.h"
 #include "agent/engine.h"
 #include "agent/json.h"
+#include "agent/requests.h"
 #include "agent/stream.h"
 
 enum {
@@ -81,6 +82,10 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 
 /* One probe as a whole object: the result's members, and its standing, streaks, age and history. */
 void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details);
+
+/* /metrics. It becomes void at a reload. NULL when out of memory. */
+struct stream *report_metrics(const struct engine *engine, const struct requests *requests,
+			      bool openmetrics);
 
 /* Everything, as JSON (conf/readyd-status.schema.json), of at most `limit` probes. It becomes void
  * at a reload. NULL when out of memory. */

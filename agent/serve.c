@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,12 +151,24 @@ struct sending {
 	struct stream *stream;
 };
 
+/* Has the system send full packets, or what there is. libmicrohttpd takes only some kilobytes at a
+ * time and would have each of them sent on its own, which costs more than what it is about; it also
+ * undoes this now and then. */
+static void gather(const struct client *client, bool full)
+{
+	int on = full;
+
+	if (!client->is_unix)
+		setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static ssize_t sending_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
 	struct sending *sending = owner;
 	ssize_t len = stream_read(sending->stream, bytes, max);
 
 	(void)position;
+	gather(sending->client, len > 0);
 	/* More is asked for when what went before is sent: the reader takes it, so it may stay. */
 	clients_move(sending->server->clients, sending->client, CLIENT_BUSY,
 		     loop_now_us(sending->server->loop));
@@ -307,6 +321,7 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.method = method,
 		.target = target,
 		.user_agent = header(connection, MHD_HTTP_HEADER_USER_AGENT),
+		.has_host = header(connection, MHD_HTTP_HEADER_HOST) != NULL,
 		.peer_hash = client->peer_hash,
 		.now_us = loop_now_us(server->loop),
 		.accept = header(connection, MHD_HTTP_HEADER_ACCEPT),

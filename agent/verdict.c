@@ -9,6 +9,17 @@ const char *endpoint_name(enum endpoint endpoint)
 	return names[endpoint];
 }
 
+const char *hindrance_name(enum hindrance hindrance)
+{
+	static const char *const names[HINDRANCE_COUNT] = {
+		[HINDRANCE_NONE] = "none",         [HINDRANCE_STARTUP] = "startup",
+		[HINDRANCE_DRAINING] = "draining", [HINDRANCE_STALE] = "stale",
+		[HINDRANCE_LIVENESS] = "liveness", [HINDRANCE_READINESS] = "readiness",
+	};
+
+	return names[hindrance];
+}
+
 const char *hindrance_text(enum hindrance hindrance)
 {
 	static const char *const texts[] = {

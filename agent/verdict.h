@@ -20,7 +20,11 @@ enum hindrance {
 	HINDRANCE_STALE,
 	HINDRANCE_LIVENESS,
 	HINDRANCE_READINESS,
+	HINDRANCE_COUNT,
 };
+
+/* For machines: "none", "startup", "draining", "stale", "liveness", "readiness". */
+const char *hindrance_name(enum hindrance hindrance);
 
 /* For people: "startup probes have not passed" and so on; "" for none. */
 const char *hindrance_text(enum hindrance hindrance);

@@ -1,0 +1,64 @@
+/* Who asked what, what they were told, and when last: in numbers, for /metrics. Who still asks
+ * while the instance drains is askers.h's business. */
+#ifndef READYD_AGENT_REQUESTS_H
+#define READYD_AGENT_REQUESTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/verdict.h"
+
+/* What is asked for: an endpoint, or something besides. */
+enum request_subject {
+	SUBJECT_LIVENESS = ENDPOINT_LIVENESS,
+	SUBJECT_READINESS = ENDPOINT_READINESS,
+	SUBJECT_STARTUP = ENDPOINT_STARTUP,
+	SUBJECT_PROBE, /* one probe: /ready/NAME and so on */
+	SUBJECT_METRICS,
+	SUBJECT_OTHER,
+	SUBJECT_COUNT,
+};
+
+/* "healthz", "ready", "startup", "probe", "metrics", "other". */
+const char *request_subject_name(enum request_subject subject);
+
+enum asker_kind {
+	ASKER_KUBELET,
+	ASKER_CHECK, /* `readyd check`, by which Docker, Podman, Compose and Swarm ask */
+	ASKER_HAPROXY,
+	ASKER_ENVOY,
+	ASKER_TRAEFIK,
+	ASKER_PROMETHEUS,
+	ASKER_GO, /* a Go program that does not say which: Traefik and Caddy unless told to */
+	ASKER_OTHER,
+	ASKER_KINDS,
+};
+
+/* "kubelet", "check", "haproxy", "envoy", "traefik", "prometheus", "go", "other". */
+const char *asker_kind_name(enum asker_kind kind);
+
+/* Who it may be that asks over HTTP; NULL = without a User-Agent. HAProxy's checks have none, and
+ * are OPTIONS or without a Host unless its configuration says otherwise ("option httpchk"); the
+ * others are known by theirs. */
+enum asker_kind asker_kind_of(const char *method, const char *user_agent, bool has_host);
+
+enum { REQUEST_STATUSES = 9 };
+
+/* The status codes that are counted, in that order; the last one stands for any other: 0. */
+unsigned request_status(int index);
+
+struct request_counts {
+	uint64_t by_status[REQUEST_STATUSES];
+	int64_t last_wall_ms; /* 0 = has never asked */
+};
+
+/* Zero-filled is valid and empty. */
+struct requests {
+	struct request_counts counts[SUBJECT_COUNT][ASKER_KINDS];
+};
+
+/* Notes that somebody was answered now. */
+void requests_note(struct requests *requests, enum request_subject subject, enum asker_kind kind,
+		   unsigned status);
+
+#endif

@@ -1,0 +1,394 @@
+"""/metrics: what it counts, that nothing is missing or falls, and both of its formats."""
+
+import http.client
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from bad_server import BadServer, send
+from harness import PATIENCE_SECONDS, Agent, TestCase, free_port
+from metrics_reader import Metrics, metrics_of
+from nginx_server import Certificates, Nginx
+from run_agent import RunAgent
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+# What Prometheus 2.42 and 3.0 send.
+ACCEPT_2 = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+ACCEPT_3 = ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+            "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+            "text/plain;version=0.0.4;q=0.2,*/*;q=0.1")
+
+PLUGIN = ("[sh, -c, 'echo \"WARNING | time=12ms;;;; /var=55%;80;90 mem=5MB x=3 a\\\"b=-1.5c\"; "
+          "exit 1']")
+ALL_KINDS = f"""
+service: "a \\"shop\\" \\\\ more"
+version: "1.0 \\"beta\\""
+liveness:
+  app: exec:/bin/true
+readiness:
+  refused: {{tcp: "tcp://127.0.0.1:1", periodSeconds: 0.1}}
+  plugin: {{exec: {{command: {PLUGIN}, nagios: true}}, periodSeconds: 0.1}}
+startup:
+  begun: exec:/bin/true
+"""
+
+
+def promtool(*arguments, input=None):
+    done = subprocess.run(["promtool", *map(str, arguments)], input=input, capture_output=True,
+                          text=True, timeout=PATIENCE_SECONDS)
+    return done.returncode, done.stdout + done.stderr
+
+
+def have_run(agent):
+    return all(probe["runs"] for probe in agent.status()["probes"])
+
+
+def ask(port, text):
+    """Sends bytes as they are; the status of the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(text.encode())
+        return int(connection.recv(4096).split()[1])
+
+
+class Formats(TestCase):
+    def test_promtool_has_nothing_to_say(self):
+        with Agent(ALL_KINDS) as agent:
+            agent.wait_for(have_run)
+            _, headers, body = agent.get("/metrics")
+            self.assertEqual(promtool("check", "metrics", input=body), (0, ""))
+            build, = Metrics(body).of("readyd_build_info")
+            self.assertEqual(dict(build)["service"], 'a "shop" \\ more')
+            self.assertEqual(dict(build)["version"], '1.0 "beta"')
+            self.assertEqual(headers["content-type"], TEXT)
+
+    def test_the_one_that_is_asked_for(self):
+        with Agent("readiness: {a: exec:/bin/true}\n") as agent:
+            for accept, wanted in ((ACCEPT_2, OPENMETRICS), (ACCEPT_3, OPENMETRICS), ("*/*", TEXT),
+                                   ("text/plain", TEXT), ("text/html,*/*;q=0.8", TEXT),
+                                   ("application/openmetrics-text;q=0.2,text/plain;q=0.9", TEXT),
+                                   ("application/openmetrics-text;q=0", TEXT)):
+                with self.subTest(accept):
+                    _, headers, body = agent.get("/metrics", {"Accept": accept})
+                    self.assertEqual(headers["content-type"], wanted)
+                    self.assertEqual(body.endswith("\n# EOF\n"), wanted == OPENMETRICS)
+                    self.assertEqual("# UNIT" in body, wanted == OPENMETRICS)
+                    self.assertEqual(headers["cache-control"], "no-store")
+            _, headers, body = agent.get("/metrics?format=openmetrics")
+            self.assertEqual(headers["content-type"], OPENMETRICS)
+            status, _, body = agent.get("/metrics?format=json")
+            self.assertEqual((status, "prometheus, openmetrics" in body), (400, True), body)
+            status, headers, body = agent.get("/metrics", method="HEAD")
+            self.assertEqual((status, headers["content-type"], body), (200, TEXT, ""))
+            self.assertEqual(agent.get("/metrics", method="POST")[0], 405)
+            self.assertEqual(agent.admin("/metrics")[0], 200)
+
+    def test_both_say_the_same(self):
+        with Agent(ALL_KINDS) as agent:
+            agent.wait_for(have_run)
+            text, openmetrics = metrics_of(agent), metrics_of(agent, OPENMETRICS)
+            self.assertEqual(text.samples.keys(), openmetrics.samples.keys())
+            self.assertEqual(openmetrics.types["readyd_probe_runs"], "counter")
+            self.assertEqual(text.types["readyd_probe_runs_total"], "counter")
+            self.assertEqual(openmetrics.types["readyd_probe"], "info")
+            self.assertEqual(text.types["readyd_probe_info"], "gauge")
+
+    def test_histograms_add_up(self):
+        with Agent(ALL_KINDS) as agent:
+            agent.wait_for(lambda a: a.probe("refused")["runs"] > 3)
+            metrics = metrics_of(agent)
+            for name, labels in (("readyd_probe_duration_seconds", {"probe": "refused"}),
+                                 ("readyd_lateness_seconds", {})):
+                buckets = sorted((float(dict(key)["le"]), value)
+                                 for key, value in metrics.of(name + "_bucket", **labels).items())
+                values = [value for _, value in buckets]
+                self.assertEqual(values, sorted(values))
+                self.assertEqual(buckets[-1], (float("inf"), metrics.one(name + "_count", **labels)))
+                self.assertGreater(metrics.one(name + "_sum", **labels), 0)
+
+    def test_many_probes(self):
+        """More than fit into one piece: nothing is lost or repeated at the seams."""
+        probes = "".join(f"  p{i}: {{exec: /bin/true, initialDelaySeconds: 900}}\n" for i in range(3000))
+        with Agent("readiness:\n" + probes) as agent:
+            for accept in ("text/plain", OPENMETRICS):
+                metrics = metrics_of(agent, accept)
+                per_probe = len(metrics.samples) - len(metrics_without_probes(metrics))
+                self.assertEqual(per_probe % 3000, 0)
+                self.assertEqual(len(metrics.of("readyd_probe_info")), 3000)
+                for name in {key[0] for key in metrics.samples if key[0].startswith("readyd_probe_")}:
+                    self.assertEqual(len(metrics.of(name)) % 3000, 0, name)
+
+    def test_a_reload_meanwhile_does_not_look_like_an_end(self):
+        probes = "".join(f"  p{i}: {{exec: /bin/true, initialDelaySeconds: 900}}\n" for i in range(3000))
+        with Agent("readiness:\n" + probes) as agent:
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect(("127.0.0.1", agent.port))
+                connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                answer.read(1000)
+                agent.signal(signal.SIGHUP)
+                agent.wait_log(lambda event: event["event"] == "reloaded")
+                with self.assertRaises((http.client.IncompleteRead, ConnectionError)):
+                    answer.read()
+            self.assertEqual(len(metrics_of(agent).of("readyd_probe_info")), 3000)
+
+
+def metrics_without_probes(metrics):
+    return {key: value for key, value in metrics.samples.items()
+            if not any(name == "probe" for name, _ in key[1])}
+
+
+class Series(TestCase):
+    def test_they_are_there_from_the_start(self):
+        """Whatever happens later adds but what cannot be known before."""
+        server = BadServer(send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+        self.addCleanup(server.close)
+        hold = self.tmp / "hold"
+        hold.touch()
+        with Agent(f"""
+startup: {{begun: {{exec: {{command: [test, '!', -e, {hold}]}}}}}}
+liveness: {{app: exec:/bin/true}}
+readiness:
+  web: {{http: 'http://127.0.0.1:{server.port}/', periodSeconds: 0.1}}
+  refused: {{tcp: 'tcp://127.0.0.1:1', periodSeconds: 0.1}}
+""") as agent:
+            before = metrics_of(agent)
+            for probe in ("app", "web", "refused"):
+                self.assertEqual(set(before.of("readyd_probe_runs_total", probe=probe).values()), {0})
+                self.assertEqual(before.one("readyd_probe_standing", probe=probe, standing="unknown"), 1)
+            hold.unlink()
+            agent.wait_for(lambda a: a.probe("web")["runs"] > 2 and a.probe("app")["runs"] and
+                           a.probe("refused")["standing"] == "failing")
+            agent.get("/ready")
+            agent.check()
+            after = metrics_of(agent)
+        added = {(name, *(dict(labels)[label] for label in ("probe", "reason")))
+                 for name, labels in after.samples.keys() - before.samples.keys()}
+        # That of the startup probe may have been there before.
+        self.assertEqual(added - {("readyd_probe_reasons_total", "begun", "exit_code")},
+                         {("readyd_probe_reasons_total", "refused", "connect_refused")})
+        self.assertFalse(before.samples.keys() - after.samples.keys())
+
+    def test_runs(self):
+        with Agent(ALL_KINDS) as agent:
+            agent.wait_for(lambda a: a.probe("refused")["standing"] == "failing")
+            metrics, status = metrics_of(agent), agent.status()
+        for probe in status["probes"]:
+            name = probe["name"]
+            runs = {dict(key)["result"]: value
+                    for key, value in metrics.of("readyd_probe_runs_total", probe=name).items()}
+            reasons = {dict(key)["reason"]: value
+                       for key, value in metrics.of("readyd_probe_reasons_total", probe=name).items()}
+            self.assertEqual(runs[probe["state"]], sum(runs.values()), name)
+            self.assertGreater(reasons[probe["reason"]], 0)
+            self.assertEqual(sum(reasons.values()), sum(runs.values()))
+            self.assertEqual(sum(runs.values()),
+                             metrics.one("readyd_probe_duration_seconds_count", probe=name))
+            self.assertEqual(metrics.one("readyd_probe_standing", probe=name, standing=probe["standing"]), 1)
+            self.assertEqual(sum(metrics.of("readyd_probe_standing", probe=name).values()), 1)
+            self.assertEqual(metrics.one("readyd_probe_result", probe=name, result=probe["state"]), 1)
+            self.assertEqual(sum(metrics.of("readyd_probe_result", probe=name).values()), 1)
+            self.assertEqual(metrics.one("readyd_probe_transitions_total", probe=name,
+                                         to=probe["standing"]), 1)
+            self.assertEqual(metrics.one("readyd_probe_info", probe=name, type=probe["type"],
+                                         role=probe["role"]), 1)
+            for what in ("last_run", "last_transition"):
+                age = time.time() - metrics.one(f"readyd_probe_{what}_timestamp_seconds", probe=name)
+                self.assertTrue(-1 < age < PATIENCE_SECONDS, age)
+        self.assertGreaterEqual(metrics.one("readyd_probe_successive_failures", probe="refused"), 3)
+        self.assertGreater(metrics.one("readyd_probe_successive_passes", probe="plugin"), 0)
+        self.assertEqual(metrics.one("readyd_endpoint_hindrance", endpoint="ready",
+                                     hindrance="readiness"), 1)
+        self.assertEqual({dict(key)["endpoint"]: value
+                          for key, value in metrics.of("readyd_endpoint_ok").items()},
+                         {"healthz": 1, "ready": 0, "startup": 1})
+
+    def test_phases(self):
+        port = free_port()
+        nginx = Nginx(self, f"listen 127.0.0.1:{port}; return 200 ok;", ports=(port,))
+        with Agent(f"readiness: {{web: 'http://localhost:{port}/'}}\n") as agent:
+            agent.wait_ready()
+            nginx.wait_requests(1)
+            metrics = metrics_of(agent)
+        sums = {dict(key)["phase"]: value for key, value
+                in metrics.of("readyd_probe_phase_duration_seconds_sum").items()}
+        counts = {dict(key)["phase"]: value for key, value
+                  in metrics.of("readyd_probe_phase_duration_seconds_count").items()}
+        self.assertEqual(set(sums), {"resolve", "connect", "tls", "firstByte"})
+        self.assertEqual((counts["tls"], sums["tls"]), (0, 0))
+        for phase in ("resolve", "connect", "firstByte"):
+            self.assertEqual(counts[phase], 1, phase)
+        self.assertGreater(sums["firstByte"], 0)
+        self.assertLessEqual(sum(sums.values()), metrics.one("readyd_probe_duration_seconds_sum"))
+
+    def test_perfdata(self):
+        with Agent(ALL_KINDS) as agent:
+            agent.wait_for(have_run)
+            metrics = metrics_of(agent)
+        self.assertEqual(metrics.one("readyd_probe_perfdata_seconds", label="time"), 0.012)
+        self.assertEqual(metrics.one("readyd_probe_perfdata_ratio", label="/var"), 0.55)
+        self.assertEqual(metrics.one("readyd_probe_perfdata_bytes", label="mem"), 5 * 1024 * 1024)
+        self.assertEqual(metrics.one("readyd_probe_perfdata", label="x", unit=""), 3)
+        self.assertEqual(metrics.one("readyd_probe_perfdata", label='a"b', unit="c"), -1.5)
+
+    def test_a_certificate_is_remembered(self):
+        """Also when it has expired, which fails the run, and when nobody is there any more."""
+        certificates = Certificates(self.tmp)
+        expired, good = certificates.issue("expired", ends_days=-0.5), certificates.issue("good")
+        ports = free_port(), free_port(), free_port()
+        Nginx(self, *[f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; "
+                      f"ssl_certificate_key {certificates.key(certificate)}; return 200 ok;"
+                      for port, certificate in zip(ports, (expired, good))], ports=ports[:2])
+        server = self.start(["openssl", "s_server", "-accept", ports[2], "-cert", good, "-key",
+                             certificates.key(good), "-quiet", "-www"])
+        with Agent(f"""
+readiness:
+  expired: {{target: 'https://localhost:{ports[0]}/', caFile: {certificates.ca}}}
+  good: {{target: 'https://localhost:{ports[1]}/', caFile: {certificates.ca}}}
+  gone: {{target: 'https://localhost:{ports[2]}/', caFile: {certificates.ca}, periodSeconds: 0.1}}
+  plain: exec:/bin/true
+""") as agent:
+            name = "readyd_probe_certificate_expiry_timestamp_seconds"
+            agent.wait_for(have_run)
+            agent.wait_for(lambda a: len(metrics_of(a).of(name)) == 3)
+            self.assertEqual(agent.probe("expired")["reason"], "tls_expired")
+            self.end(server)
+            agent.wait_for(lambda a: a.probe("gone")["reason"] == "connect_refused")
+            metrics = metrics_of(agent)
+        left = {dict(key)["probe"]: value - time.time() for key, value in metrics.of(name).items()}
+        self.assertEqual(set(left), {"expired", "good", "gone"})
+        self.assertTrue(-86400 < left["expired"] < -3600, left)
+        self.assertTrue(9 * 86400 < left["good"] <= 10 * 86400, left)
+        self.assertEqual(left["gone"] > 0, True)
+
+    def test_draining(self):
+        with Agent("") as agent:
+            metrics = metrics_of(agent)
+            self.assertEqual(metrics.one("readyd_draining"), 0)
+            self.assertEqual(metrics.one("readyd_drain_start_timestamp_seconds"), 0)
+            self.assertEqual(agent.admin("/drain", method="POST")[0], 200)
+            metrics = metrics_of(agent)
+            self.assertEqual(metrics.one("readyd_draining"), 1)
+            self.assertEqual(metrics.one("readyd_drain_source", source="command"), 1)
+            self.assertEqual(metrics.one("readyd_drain_source", source="file"), 0)
+            self.assertEqual(metrics.one("readyd_endpoint_hindrance", endpoint="ready",
+                                         hindrance="draining"), 1)
+            age = time.time() - metrics.one("readyd_drain_start_timestamp_seconds")
+            self.assertTrue(-1 < age < PATIENCE_SECONDS, age)
+
+    def test_process(self):
+        with Agent("readiness: {a: exec:/bin/true}\n") as agent:
+            agent.wait_ready()
+            metrics = metrics_of(agent)
+            process = pathlib.Path(f"/proc/{agent.process.pid}")
+            pages = int((process / "statm").read_text().split()[1])
+            resident = metrics.one("process_resident_memory_bytes")
+            self.assertLess(abs(resident - pages * os.sysconf("SC_PAGESIZE")), 2 * 1024 * 1024)
+            # Besides, there is the connection over which it is asked.
+            self.assertLessEqual(abs(metrics.one("process_open_fds") - agent.descriptors()), 1)
+            limit = re.search(r"Max open files +(\d+)", (process / "limits").read_text())[1]
+            self.assertEqual(metrics.one("process_max_fds"), int(limit))
+            self.assertGreater(metrics.one("process_cpu_seconds_total"), 0)
+            age = time.time() - metrics.one("process_start_time_seconds")
+            self.assertTrue(-1 < age < PATIENCE_SECONDS, age)
+
+
+class Askers(TestCase):
+    def test_each_is_counted_as_itself(self):
+        plain = "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: {}\r\n\r\n"
+        with Agent("liveness: {app: exec:/bin/true}\nreadiness: {no: exec:/bin/false}\n") as agent:
+            agent.wait_for(have_run)
+            ask(agent.port, plain.format("/healthz", "kube-probe/1.34"))
+            ask(agent.port, plain.format("/livez", "kube-probe/1.34"))
+            ask(agent.port, plain.format("/ready", "Envoy/HC"))
+            ask(agent.port, plain.format("/ready/no", "Envoy/HC"))
+            ask(agent.port, plain.format("/metrics", "Prometheus/2.42.0"))
+            ask(agent.port, plain.format("/ready?verbose", "Go-http-client/1.1"))
+            ask(agent.port, plain.format("/nothing", "curl/8"))
+            ask(agent.port, "OPTIONS / HTTP/1.0\r\n\r\n")
+            ask(agent.port, "GET /ready HTTP/1.0\r\n\r\n")
+            agent.check()
+            agent.check("liveness")
+            agent.check("no")
+            metrics = metrics_of(agent)
+        seen = {tuple(dict(key)[name] for name in ("endpoint", "asker", "status")): value
+                for key, value in metrics.of("readyd_requests_total").items() if value}
+        expected = {("healthz", "kubelet", "200"): 2, ("ready", "envoy", "503"): 1,
+                    ("probe", "envoy", "503"): 1, ("metrics", "prometheus", "200"): 1,
+                    ("ready", "go", "503"): 1, ("other", "other", "404"): 1,
+                    ("ready", "haproxy", "503"): 2, ("ready", "check", "503"): 1,
+                    ("healthz", "check", "200"): 1, ("probe", "check", "503"): 1}
+        seen.pop(("other", "other", "200"))  # our own looking
+        self.assertEqual(seen, expected)
+        last = {tuple(dict(key)[name] for name in ("endpoint", "asker")): value for key, value
+                in metrics.of("readyd_last_request_timestamp_seconds").items() if value}
+        self.assertEqual(set(last) - {("other", "other")}, {key[:2] for key in expected} - {("other", "other")})
+        for value in last.values():
+            self.assertTrue(-1 < time.time() - value < PATIENCE_SECONDS)
+
+    def test_the_kept_answer_is_counted_as_what_it_says(self):
+        with Agent("") as agent:
+            agent.wait_ready()
+            for _ in range(3):
+                agent.get("/ready")
+            agent.admin("/drain", method="POST")
+            agent.get("/ready")
+            metrics = metrics_of(agent)
+            self.assertGreaterEqual(metrics.one("readyd_requests_total", endpoint="ready",
+                                                asker="other", status="200"), 3)
+            self.assertEqual(metrics.one("readyd_requests_total", endpoint="ready", asker="other",
+                                         status="503"), 1)
+
+
+class Monotonic(TestCase):
+    def assert_not_fallen(self, before, after, gone=()):
+        for key, value in before.counters().items():
+            if dict(key[1]).get("probe") not in gone:
+                self.assertGreaterEqual(after.samples.get(key, -1), value, key)
+
+    def test_over_restarts_of_the_command(self):
+        alive = self.tmp / "alive"
+        alive.touch()
+        config = (f"onLivenessFailure: restart\nrestart: {{delaySeconds: 0}}\n"
+                  f"liveness: {{app: {{exec: {{command: [test, -e, {alive}]}}, periodSeconds: 0.05}}}}\n")
+        with RunAgent(["sleep", "900"], config) as agent:
+            agent.wait_for(have_run)
+            before = metrics_of(agent)
+            self.assertEqual(before.one("readyd_command_restarts_total"), 0)
+            alive.unlink()
+            agent.wait_log(lambda event: event["event"] == "liveness_failed")
+            alive.touch()
+            agent.wait_for(lambda a: metrics_of(a).one("readyd_command_restarts_total") == 1)
+            after = metrics_of(agent)
+            self.assert_not_fallen(before, after)
+            self.assertGreater(after.one("readyd_probe_runs_total", probe="app", result="fail"), 0)
+
+    def test_over_reloads(self):
+        def config(port, more=""):
+            return (f"readiness:\n  same: {{exec: /bin/true, periodSeconds: 0.1}}\n"
+                    f"  changed: {{tcp: 'tcp://127.0.0.1:{port}', periodSeconds: 0.1}}\n{more}")
+
+        with Agent(config(1, "  gone: exec:/bin/true\n")) as agent:
+            agent.wait_for(lambda a: a.probe("changed")["standing"] == "failing")
+            before = metrics_of(agent)
+            agent.config_path.write_text(config(2, "  new: exec:/bin/true\n"))
+            agent.signal(signal.SIGHUP)
+            agent.wait_log(lambda event: event["event"] == "reloaded")
+            after = metrics_of(agent)
+            self.assert_not_fallen(before, after, gone={"gone"})
+            self.assertEqual(after.one("readyd_configuration_reloads_total"), 1)
+            self.assertFalse(after.of("readyd_probe_info", probe="gone"))
+            agent.wait_for(have_run)
+            self.assertGreater(metrics_of(agent).one("readyd_probe_runs_total", probe="changed",
+                                                     result="fail"),
+                               before.one("readyd_probe_runs_total", probe="changed", result="fail"))
+            self.assertEqual(metrics_of(agent).one("readyd_probe_runs_total", probe="new",
+                                                   result="pass"), 1)
