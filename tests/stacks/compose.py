@@ -55,9 +55,12 @@ class Project:
     def inspect(self, service):
         return stack.inspect(self.containers(service)[0])
 
+    def time_of(self, container, name):
+        """StartedAt or FinishedAt, in seconds since 1970."""
+        return seconds(stack.inspect(container)["State"][name])
+
     def started(self, service):
-        """When it was, in seconds since 1970."""
-        return seconds(self.inspect(service)["State"]["StartedAt"])
+        return self.time_of(self.containers(service)[0], "StartedAt")
 
     def logs(self, service):
         """Both streams of its first container."""
