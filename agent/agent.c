@@ -173,6 +173,7 @@ static void reload(struct agent *agent)
 	open_log(agent, &engine_config(agent->engine)->settings);
 	log_faults(&faults);
 	faults_free(&faults);
+	shutdown_warn(&agent->shutdown);
 	if (listeners_changed) {
 		struct log_field fields[] =
 			{log_text("message", "listen, socket and haproxyAgent change at the next "
@@ -318,6 +319,7 @@ int agent_start(struct agent *agent)
 		log_event(LOG_ERROR, "cannot_start", fields);
 	} else {
 		log_faults(&faults);
+		shutdown_warn(&agent->shutdown);
 		log_state(LOG_INFO, "started", agent);
 	}
 	faults_free(&faults);

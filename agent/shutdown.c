@@ -48,24 +48,35 @@ static void log_begin(const struct shutdown *shutdown, const char *by)
 	log_event(LOG_INFO, "stopping", fields);
 }
 
-static void log_cut(const struct shutdown *shutdown, const struct settings *settings)
+/* Tells whoever may still do something about it. */
+static void log_cut(const struct shutdown *shutdown, const struct shutdown_plan *plan)
 {
+	const struct settings *settings = &engine_config(shutdown->engine)->settings;
 	char text[240];
 	struct log_field fields[] = {
 		log_text("message", text),
-		log_milliseconds("delayMs", shutdown->plan.delay_us),
-		log_milliseconds("lackingMs", shutdown->plan.lacking_us),
+		log_milliseconds("delayMs", plan->delay_us),
+		log_milliseconds("lackingMs", plan->lacking_us),
 		{0},
 	};
 
-	snprintf(
-		text, sizeof(text),
-		"the delay is cut short: drain.delaySeconds %g%s do not fit gracePeriodSeconds %g; "
-		"give both the container and readyd a longer grace period",
-		(double)settings->drain_delay_us / 1e6,
-		shutdown->has_command ? " and stopTimeoutSeconds" : "",
-		(double)settings->grace_period_us / 1e6);
+	if (plan->lacking_us == 0)
+		return;
+	snprintf(text, sizeof(text),
+		 "drain.delaySeconds %g%s do not fit gracePeriodSeconds %g, so the delay is cut; "
+		 "give both the container and readyd a longer grace period",
+		 (double)settings->drain_delay_us / 1e6,
+		 shutdown->has_command ? " and stopTimeoutSeconds" : "",
+		 (double)settings->grace_period_us / 1e6);
 	log_event(LOG_WARNING, "delay_cut", fields);
+}
+
+void shutdown_warn(const struct shutdown *shutdown)
+{
+	struct shutdown_plan plan =
+		shutdown_plan(&engine_config(shutdown->engine)->settings, shutdown->has_command, 0);
+
+	log_cut(shutdown, &plan);
 }
 
 /* The delay is over, by itself or because it is skipped. */
@@ -103,8 +114,7 @@ void shutdown_begin(struct shutdown *shutdown, const char *by)
 	shutdown->plan = shutdown_plan(settings, shutdown->has_command,
 				       since_us > 0 ? now_us - since_us : 0);
 	log_begin(shutdown, by);
-	if (shutdown->plan.lacking_us > 0)
-		log_cut(shutdown, settings);
+	log_cut(shutdown, &shutdown->plan);
 	engine_drain(shutdown->engine, DRAIN_STOPPING);
 	shutdown->timer.on_expire = on_expire;
 	shutdown->timer.owner = shutdown;

@@ -42,6 +42,9 @@ struct shutdown {
 	struct loop_timer timer; /* of the delay */
 };
 
+/* Logs, long before the end, that the delay will have to be cut. */
+void shutdown_warn(const struct shutdown *shutdown);
+
 /* Begins the end; harmless when it has begun. `by` says for the log what asked for it. */
 void shutdown_begin(struct shutdown *shutdown, const char *by);
 

@@ -76,6 +76,8 @@ class End(TestCase):
             cut = next(event for event in agent.logs if event["event"] == "delay_cut")
             self.assertEqual((cut["delayMs"], cut["lackingMs"]), (500, 59500))
             self.assertIn("drain.delaySeconds 60 do not fit gracePeriodSeconds 1", cut["message"])
+            # It has been told at the start, too.
+            self.assertEqual(events(agent).count("delay_cut"), 2)
 
 
 if __name__ == "__main__":
