@@ -12,8 +12,9 @@ DEPS_CACHE ?= $(or $(XDG_CACHE_HOME:%=%/readyd),$(HOME:%=%/.cache/readyd),/var/t
 BUILD_PACKAGES := autoconf automake bison dpkg-dev flex gcc libc6-dev libtool linux-libc-dev make \
 	musl-tools perl pkg-config
 # Debian has Valkey since 13
-TEST_PACKAGES = busybox-static curl haproxy libcmocka-dev mmdebstrap monitoring-plugins-basic nginx-light \
-	openssl postgresql procps prometheus python3 python3-jsonschema python3-yaml redis-server strace \
+TEST_PACKAGES = busybox-static chromium chromium-driver curl haproxy libcmocka-dev mmdebstrap \
+	monitoring-plugins-basic nginx-light openssl postgresql procps prometheus python3 \
+	python3-jsonschema python3-yaml redis-server strace \
 	$(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -lt 13 ] || echo valkey-server)
 EXAMPLE_PACKAGES := nginx-light postgresql redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck python3
@@ -108,7 +109,7 @@ endef
 # --- the program ----------------------------------------------------------------------------------
 
 sources := $(wildcard agent/*.c probes/*.c)
-objects := $(sources:%.c=$(out)/obj/%.o)
+objects := $(sources:%.c=$(out)/obj/%.o) $(out)/obj/page/page.o
 program := $(out)/readyd
 
 .PHONY: all
@@ -131,6 +132,16 @@ endif
 $(out)/obj/%.o: %.c $(out)/flags
 	@echo "cc $<"
 	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The page that a browser gets, with its style and script in it.
+page := $(addprefix agent/page/,assemble page.html page.css page.js)
+$(out)/obj/page/page.c: $(page)
+	@mkdir -p $(@D)
+	@perl $< $(<D) >$@
+
+$(out)/obj/page/page.o: $(out)/obj/page/page.c $(out)/flags
+	@echo "cc $(page)"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # What the last build was made with and of. When that changes, everything is built again.

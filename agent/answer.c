@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "agent/json.h"
+#include "agent/page.h"
 #include "agent/report.h"
 
 enum {
@@ -48,7 +49,8 @@ static void say(struct answer *answer, unsigned status, const char *text)
 	*answer = (struct answer){.kind = ANSWER_TEXT,
 				  .status = status,
 				  .content_type = format_content_type(FORMAT_TEXT),
-				  .text = text};
+				  .text = text,
+				  .text_len = strlen(text)};
 }
 
 static struct buffer *begin_body(struct answer *answer, unsigned status, enum format format,
@@ -475,6 +477,30 @@ static void answer_json(const struct answer_source *source, const struct questio
 			     format_content_type(format), answer);
 }
 
+/* Browsers get the page, which is there whatever it tells of: 200. Load balancers that are told no
+ * path ask for "/" too (HAProxy: OPTIONS /). */
+static void answer_root(struct answer_source *source, const struct question *question,
+			struct answer *answer)
+{
+	enum format format;
+
+	if (!choose_format(question, ENDPOINT_FORMATS | FORMAT_BIT(FORMAT_HTML), FORMAT_TEXT,
+			   &format, answer))
+		return;
+	if (format != FORMAT_HTML) {
+		note_asker(source, question, ENDPOINT_READINESS);
+		answer_endpoint(source, question, ENDPOINT_READINESS, answer);
+		return;
+	}
+	*answer = (struct answer){.kind = ANSWER_TEXT,
+				  .status = STATUS_OK,
+				  .content_type = format_content_type(format),
+				  .text = (const char *)page_html,
+				  .text_len = page_len,
+				  .policy = page_policy,
+				  .allow = readable};
+}
+
 static void answer_metrics(const struct answer_source *source, const struct question *question,
 			   struct answer *answer)
 {
@@ -512,9 +538,7 @@ static void answer_path(struct answer_source *source, const struct question *que
 	} else if (strcmp(path, "/metrics") == 0) {
 		answer_metrics(source, question, answer);
 	} else if (strcmp(path, "/") == 0) {
-		/* Load balancers that are told no path ask for "/" (HAProxy: OPTIONS /). */
-		note_asker(source, question, ENDPOINT_READINESS);
-		answer_endpoint(source, question, ENDPOINT_READINESS, answer);
+		answer_root(source, question, answer);
 	} else if (question->admin && strcmp(path, "/table") == 0) {
 		answer_table(source, question, answer);
 	} else if (question->admin && strncmp(path, "/check/", 7) == 0) {

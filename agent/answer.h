@@ -64,6 +64,8 @@ struct answer {
 	enum endpoint endpoint; /* of ANSWER_BARE */
 	const char *content_type;
 	const char *text;
+	size_t text_len;
+	const char *policy; /* Content-Security-Policy; NULL = none is needed */
 	struct buffer body;
 	struct stream *stream;
 	enum answer_wait wait; /* of ANSWER_HELD */

@@ -61,6 +61,11 @@ static struct MHD_Response *with_headers(struct MHD_Response *response, const st
 		return NULL;
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (answer->policy) {
+		MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+		MHD_add_response_header(response, "Content-Security-Policy", answer->policy);
+		MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	}
 	if (answer->allow)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
 	if (answer->close) {
@@ -105,7 +110,7 @@ static enum MHD_Result send_response(struct MHD_Connection *connection, unsigned
 static enum MHD_Result send_text(struct MHD_Connection *connection, const struct answer *answer)
 {
 	struct MHD_Response *response =
-		MHD_create_response_from_buffer_static(strlen(answer->text), answer->text);
+		MHD_create_response_from_buffer_static(answer->text_len, answer->text);
 
 	return send_response(connection, answer->status, with_headers(response, answer));
 }
