@@ -53,7 +53,9 @@ static const char help[] =
 	"  ENTRYPOINT [\"/readyd\", \"run\", \"--\"]\n"
 	"  CMD [\"/app/server\"]\n"
 	"  HEALTHCHECK --interval=5s --timeout=30s --start-period=5m --start-interval=100ms \\\n"
-	"      CMD [\"/readyd\", \"check\", \"--wait\"]\n";
+	"      CMD [\"/readyd\", \"check\", \"--wait\"]\n"
+	"and STOPSIGNAL SIGTERM where the base image has another one, such as nginx's SIGQUIT,\n"
+	"which goes in -o stopSignal=SIGQUIT instead.\n";
 
 /* ---- signals ---- */
 

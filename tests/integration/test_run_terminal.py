@@ -169,6 +169,15 @@ class Direct(TestCase):
                 terminal.expect("got back")
                 self.assertEqual(terminal.wait_end(), 0)
 
+    def test_the_terminal_is_ours_between_two_lives_of_the_command(self):
+        options = ["-o", "onLivenessFailure=restart", "-o", "restart.delaySeconds=60", "-o",
+                   "liveness.app=exec:/bin/false", "-o", "liveness.app.periodSeconds=0.05"]
+        with Terminal([*RUN[:-1], *options, "--", "sleep", "1000"]) as terminal:
+            terminal.expect("restart_delayed")
+            self.assertEqual(terminal.foreground(), terminal.process.pid)
+            terminal.type("\x03")
+            self.assertEqual(terminal.wait_end(), 143)
+
     def test_sigterm_ends_it_in_order(self):
         for prefix in PLACES.values():
             with Terminal([*prefix, *RUN, *python(SPEAKER)]) as terminal:
