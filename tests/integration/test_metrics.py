@@ -6,13 +6,13 @@ import pathlib
 import re
 import signal
 import socket
-import subprocess
 import time
 
 from bad_server import BadServer, send
 from harness import PATIENCE_SECONDS, Agent, TestCase, free_port
 from metrics_reader import Metrics, metrics_of
 from nginx_server import Certificates, Nginx
+from prometheus_server import Prometheus, promtool
 from run_agent import RunAgent
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,12 +38,6 @@ readiness:
 startup:
   begun: exec:/bin/true
 """
-
-
-def promtool(*arguments, input=None):
-    done = subprocess.run(["promtool", *map(str, arguments)], input=input, capture_output=True,
-                          text=True, timeout=PATIENCE_SECONDS)
-    return done.returncode, done.stdout + done.stderr
 
 
 def have_run(agent):
@@ -144,6 +138,47 @@ class Formats(TestCase):
 def metrics_without_probes(metrics):
     return {key: value for key, value in metrics.samples.items()
             if not any(name == "probe" for name, _ in key[1])}
+
+
+class Scraped(TestCase):
+    """By a real Prometheus, which asks for OpenMetrics; through nginx, for the text format."""
+
+    def test_both_formats(self):
+        port = free_port()
+        with Agent(ALL_KINDS) as agent:
+            Nginx(self, f"listen 127.0.0.1:{port}; location / {{ proxy_set_header Accept text/plain; "
+                        f"proxy_pass http://127.0.0.1:{agent.port}; }}", ports=(port,))
+            agent.wait_for(have_run)
+            ours = metrics_of(agent)
+            prometheus = Prometheus(self, {"openmetrics": agent.port, "text": port})
+            prometheus.wait_scraped()
+            for target in prometheus.targets():
+                self.assertEqual((target["health"], target["lastError"]), ("up", ""))
+            stored = {}
+            for job in ("openmetrics", "text"):
+                rows = prometheus.query(f'{{job="{job}",__name__!~"up|scrape_.*"}}')
+                stored[job] = {(row.pop("__name__"), tuple(sorted((name, text) for name, text in row.items()
+                                                                  if name not in ("job", "instance"))))
+                               for row, _ in rows}
+            # An empty label is none to Prometheus.
+            expected = {(name, tuple(pair for pair in labels if pair[1])) for name, labels in ours.samples}
+            self.assertEqual(stored["text"], stored["openmetrics"])
+            self.assertEqual(stored["text"], expected)
+            kinds = {name: {entry["type"] for entry in entries}
+                     for name, entries in prometheus.api("metadata").items()}
+            self.assertEqual(kinds["readyd_probe_runs"], {"counter"})
+            self.assertEqual(kinds["readyd_probe_runs_total"], {"counter"})
+            self.assertEqual(kinds["readyd_probe_duration_seconds"], {"histogram"})
+            self.assertEqual(kinds["readyd_probe_phase_duration_seconds"], {"summary"})
+            self.assertEqual(kinds["readyd_build"], {"info"})
+            rows = prometheus.query('readyd_requests_total{job="openmetrics",endpoint="metrics",'
+                                    'asker="prometheus",status="200"} > 0')
+            self.assertEqual(len(rows), 1)
+            rows = prometheus.query("histogram_quantile(0.5, sum by (le, job) "
+                                    "(readyd_probe_duration_seconds_bucket))")
+            self.assertEqual(len(rows), 2)
+            for _, value in rows:
+                self.assertTrue(0 < value < 10, rows)
 
 
 class Series(TestCase):
@@ -285,15 +320,14 @@ readiness:
             self.assertTrue(-1 < age < PATIENCE_SECONDS, age)
 
     def test_process(self):
-        with Agent("readiness: {a: exec:/bin/true}\n") as agent:
-            agent.wait_ready()
+        with Agent("") as agent:
             metrics = metrics_of(agent)
             process = pathlib.Path(f"/proc/{agent.process.pid}")
             pages = int((process / "statm").read_text().split()[1])
             resident = metrics.one("process_resident_memory_bytes")
             self.assertLess(abs(resident - pages * os.sysconf("SC_PAGESIZE")), 2 * 1024 * 1024)
             # Besides, there is the connection over which it is asked.
-            self.assertLessEqual(abs(metrics.one("process_open_fds") - agent.descriptors()), 1)
+            agent.wait_for(lambda a: metrics_of(a).one("process_open_fds") == a.descriptors() + 1)
             limit = re.search(r"Max open files +(\d+)", (process / "limits").read_text())[1]
             self.assertEqual(metrics.one("process_max_fds"), int(limit))
             self.assertGreater(metrics.one("process_cpu_seconds_total"), 0)
