@@ -6,6 +6,7 @@ import time
 import unittest
 
 from harness import Agent, PATIENCE_SECONDS, TestCase
+from run_agent import RunAgent, python
 from service_manager import Manager
 
 PASSING = "readiness: {app: 'exec:/bin/true'}\n"
@@ -130,12 +131,24 @@ class NotifySend(TestCase):
     def test_watchdog_goes_on_where_the_agent_restarts_the_command_itself(self):
         manager = Manager(self)
         config, path = self.switch("liveness", "life")
-        with Agent(config + "onLivenessFailure: restart\n",
-                   env={**manager.environment, **self.watchdog(100000)}):
+        config += "onLivenessFailure: restart\nstopTimeoutSeconds: 60\n"
+        environment = {**manager.environment, **self.watchdog(100000)}
+        stubborn = python("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                          "print('up')\nwhile True: signal.pause()")
+        with RunAgent(stubborn, config, env=environment) as agent:
+            agent.wait_line("up")
+            manager.wait("WATCHDOG=1")
             path.unlink()
+            agent.event("liveness_failed")
+            manager.rest()
+            for _ in range(5):
+                manager.wait("WATCHDOG=1")
+            self.assertEqual(agent.events("child_exited"), [])
+        with Agent(config, env=environment):  # restarts nothing
             manager.wait("STATUS=not ready: a liveness probe fails")
-            manager.wait("WATCHDOG=1")
-            manager.wait("WATCHDOG=1")
+            manager.rest()
+            time.sleep(0.3)
+            self.assertNotIn("WATCHDOG=1", manager.rest())
 
     def test_a_stopped_agent_gives_no_sign_of_life(self):
         manager = Manager(self)
