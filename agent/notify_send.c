@@ -105,11 +105,7 @@ static void on_retry(struct loop_timer *timer)
 /* Whether a restart by the manager is what the instance needs. */
 static bool needs_help(const struct notify_sender *sender)
 {
-	const struct settings *settings = &engine_config(sender->engine)->settings;
-	struct verdict verdict = engine_verdict(sender->engine, ENDPOINT_LIVENESS);
-
-	return verdict.hindrance == HINDRANCE_LIVENESS &&
-	       settings->on_liveness_failure != LIVENESS_RESTART;
+	return engine_verdict(sender->engine, ENDPOINT_LIVENESS).hindrance == HINDRANCE_LIVENESS;
 }
 
 static void on_heartbeat(struct loop_timer *timer)

@@ -5,8 +5,8 @@
  *   STATUS=        what /ready says, whenever that changes
  *   RELOADING=1    with MONOTONIC_USEC, before a reload; READY=1 after it
  *   STOPPING=1     when the end has begun
- *   WATCHDOG=1     every half of WATCHDOG_USEC, while the loop runs and liveness has not failed;
- * and even then with `onLivenessFailure: restart`, because we repair that ourselves
+ *   WATCHDOG=1     every half of WATCHDOG_USEC, while the loop runs and liveness has not failed
+ *                  (which it has no longer when `run` restarts its command by itself)
  *
  * Never waits: what the manager does not take yet is told as soon as it does. */
 #ifndef READYD_AGENT_NOTIFY_SEND_H
