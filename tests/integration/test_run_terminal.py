@@ -106,6 +106,10 @@ class Terminal:
         os.close(self.master)
 
 
+def parent(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 class Direct(TestCase):
     """As `docker run -it` starts it: readyd leads the session."""
 
@@ -148,7 +152,11 @@ class Direct(TestCase):
                 wait_until(lambda: self.name(terminal.foreground()) == "sleep", "sleep in front")
                 terminal.type("\x1a")
                 terminal.expect("Stopped")
-                terminal.type("kill %1; wait; echo $((6*7))\n")
+                terminal.type("fg\n")
+                wait_until(lambda: self.name(terminal.foreground()) == "sleep", "sleep in front")
+                terminal.type("\x03")
+                terminal.expect("\\$ ")
+                terminal.type("echo $((6*7))\n")
                 terminal.expect("\\b42\\b")
                 terminal.type("exit 3\n")
                 self.assertEqual(terminal.wait_end(), 3)
@@ -212,7 +220,7 @@ class Shell(TestCase):
         with self.shell() as terminal:
             terminal.type(" ".join(f"'{word}'" for word in [*RUN, *python(SPEAKER)]) + "\n")
             pid = int(terminal.expect("foreground True pid (\\d+)")[1])
-            agent = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            agent = parent(pid)
             for _ in range(3):
                 terminal.type("\x1a")
                 terminal.expect("Stopped")
@@ -237,7 +245,7 @@ class Shell(TestCase):
             terminal.type("bg; echo shell is $((6*7))\n")
             terminal.expect("shell is 42")
             # It reads from a terminal that is not its own just now, so the whole job stops again.
-            wait_until(lambda: state(pid) == "T", "the command to stop")
+            wait_until(lambda: state(pid) == state(parent(pid)) == "T", "both to stop")
             self.assertEqual(terminal.foreground(), terminal.process.pid)
             terminal.type("fg\n")
             wait_until(lambda: terminal.foreground() == pid, "the command in front")
