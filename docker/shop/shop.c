@@ -108,10 +108,13 @@ static PGconn *connect_database(void)
 static int migrate(void)
 {
 	PGconn *database = connect_database();
-	PGresult *result = PQexec(database, tables);
-	bool good = PQresultStatus(result) == PGRES_COMMAND_OK;
+	bool good = PQstatus(database) == CONNECTION_OK;
+	if (good) {
+		PGresult *result = PQexec(database, tables);
+		good = PQresultStatus(result) == PGRES_COMMAND_OK;
+		PQclear(result);
+	}
 	say("migration: %s", good ? "done" : PQerrorMessage(database));
-	PQclear(result);
 	PQfinish(database);
 	return good ? 0 : 1;
 }

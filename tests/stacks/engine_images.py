@@ -20,24 +20,25 @@ class Image:
     """name: as a FROM line has it. files: {path in the image: file in images/}; commands: run in
     the new root, as a shell's; the rest as a Dockerfile has it."""
 
-    def __init__(self, name, packages=(), *, files=None, commands=(), cmd=("bash",), entrypoint=None,
-                 env=None, stop_signal=None, workdir=None, expose=None, volume=None):
+    def __init__(self, name, packages=(), *, variant="minbase", files=None, commands=(), cmd=None,
+                 entrypoint=None, env=None, stop_signal=None, workdir=None, expose=None, volume=None,
+                 user=None):
         self.name, self.packages, self.files = name, ("ca-certificates", *packages), files or {}
-        self.commands = commands
-        self.settings = [f"CMD {json.dumps(cmd)}"]
+        self.variant, self.commands = variant, commands
+        self.settings = [f"CMD {json.dumps(cmd)}"] if cmd else []
         if entrypoint:
             self.settings.append(f"ENTRYPOINT {json.dumps(entrypoint)}")
         self.settings += [f"ENV {name}={value}" for name, value in (env or {}).items()]
         for word, value in (("STOPSIGNAL", stop_signal), ("WORKDIR", workdir), ("EXPOSE", expose),
-                            ("VOLUME", volume)):
+                            ("VOLUME", volume), ("USER", user)):
             if value:
                 self.settings.append(f"{word} {value}")
         content = [(HERE / file).read_text() for file in self.files.values()]
-        self.digest = digest(name, packages, self.files, content, commands, self.settings)
+        self.digest = digest(name, packages, variant, self.files, content, commands, self.settings)
 
-    def hooks(self):
-        """mmdebstrap's options that put the files in."""
-        found = []
+    def options(self):
+        """mmdebstrap's options."""
+        found = [f"--variant={self.variant}"]
         for path, file in self.files.items():
             found += [f"--customize-hook=upload {HERE / file} {path}",
                       f'--customize-hook=chmod 755 "$1{path}"']
@@ -55,9 +56,13 @@ class Image:
 
 
 IMAGES = [
-    Image("debian:trixie-slim"),
+    Image("debian:trixie-slim", cmd=["bash"]),
+    # the packages' files alone: no shell, no package manager
+    Image("gcr.io/distroless/cc-debian13:nonroot", ["base-files", "libc6", "libgcc-s1", "tzdata"],
+          variant="extract", user="65532"),
     # buildpack-deps, which gcc is made of, has libpq-dev too
-    Image("gcc:14", ["gcc", "libc6-dev", "libpq-dev", "make", "pkg-config"]),
+    Image("gcc:14", ["gcc", "libc6-dev", "libpq-dev", "make", "pkg-config"],
+          cmd=["bash"]),
     Image("postgres:17", ["postgresql-17"],
           files={"/usr/local/bin/docker-entrypoint.sh": "postgres-entrypoint.sh"},
           commands=["mkdir -p /docker-entrypoint-initdb.d /var/lib/postgresql/data",

@@ -12,7 +12,7 @@ import harness
 import shop
 import stack
 from compose import Project
-from load import Load
+from traffic import Load
 
 DEPLOY = stack.DOCKER / "deploy"
 SECONDS = 120

@@ -6,7 +6,7 @@ import unittest
 import harness
 import shop
 import stack
-from load import Load
+from traffic import Load
 from stack import docker
 
 STACK = stack.DOCKER / "swarm/stack.yaml"
