@@ -1,9 +1,9 @@
 /* Answers HAProxy's agent-check (HAProxy configuration manual, "agent-check"): whoever connects is
  * sent one line of ASCII at once, and the connection ends.
  *
- *   up ready 100%     ready (the weight is haproxyDegradedWeight while a probe passes with a
- * warning) drain             draining, whoever wants it down #REASON      not ready for another
- * reason
+ *   up ready 100%     ready; the weight is haproxyDegradedWeight while a probe only warns
+ *   drain             draining, whoever wants it
+ *   down #REASON      not ready for another reason
  *
  * What was said sticks with HAProxy: after "down" only "up" reverts, after "drain" only "ready", a
  * weight stays until another is told. So being ready is always told with all three. */
