@@ -199,6 +199,7 @@ static void write_durations(struct probe_series *series, const struct engine_pro
 	sample(&series[2], "}", count);
 }
 
+/* Those that were seen: no probe has all, and many have none. */
 static void write_phases(struct probe_series *series, const struct engine_probe *probe)
 {
 	static const char *const phases[PHASE_COUNT] = {
@@ -209,6 +210,8 @@ static void write_phases(struct probe_series *series, const struct engine_probe 
 	};
 
 	for (int i = 0; i < PHASE_COUNT; i++) {
+		if (probe->statistics.phase_runs[i] == 0)
+			continue;
 		sample_seconds(&series[0], phases[i], probe->statistics.phase_us[i]);
 		sample(&series[1], phases[i], probe->statistics.phase_runs[i]);
 	}
@@ -302,7 +305,7 @@ const struct probe_family probe_families[] = {
 	  "How long runs took, whatever they came to."},
 	 write_durations},
 	{{"readyd_probe_phase_duration_seconds", METRIC_SUMMARY, "seconds",
-	  "How long the parts of runs took, of those that got as far."},
+	  "How long the parts of runs took, of those that got as far: those seen."},
 	 write_phases},
 	{{"readyd_probe_certificate_expiry_timestamp_seconds", METRIC_GAUGE, "seconds",
 	  "When the certificate ends that was seen last, also once it has."},
