@@ -264,6 +264,60 @@ def schedule_reading(agent):
             "late": {entry["below"]: entry["count"] for entry in status["latenessMs"]["histogram"]}}
 
 
+# --- being watched -------------------------------------------------------------------------------------
+
+def start_scraper(ground, agent, count, pause_ms):
+    """A process that reads /metrics again and again."""
+    command = [ground.compile("scrape"), tools.CLIENT_CPU, agent.port, "/metrics", count, pause_ms]
+    return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True,
+                            env=tools.ENVIRONMENT)
+
+
+def report_scrapes(report, ground, agent, count):
+    """How long /metrics of 10,000 probes takes, and what others wait meanwhile."""
+    before = schedule_reading(agent)
+    scraper = start_scraper(ground, agent, count, 200)
+    output, _ = scraper.communicate()
+    if scraper.returncode:
+        sys.exit("/metrics is not answered whole")
+    after = schedule_reading(agent)
+    rows = [[int(word) for word in line.split()] for line in output.splitlines()]
+    taken = statistics.median(us for us, _ in rows)
+    waited = (after["waited_ns"] - before["waited_ns"]) / (after["at"] - before["at"]) / 1e9
+    report.line(f"{len(rows)} answers of {rows[0][1] / MIB:.1f} MiB, {min(rows)[0] / 1000:.1f} to "
+                f"{max(rows)[0] / 1000:.1f} ms; others had its processor when it was to run {waited:.1%} "
+                f"of the time")
+    report.add("/metrics of 10,000 probes", milliseconds(taken), "< 50 ms", taken < 50000, us=taken)
+    late = {edge: count - before["late"].get(edge, 0) for edge, count in after["late"].items()}
+    p99 = tools.quantile(late, 0.99)
+    report.add("lateness of probes meanwhile, 99th percentile",
+               f"{p99:.2f} ms (all {tools.quantile(late, 1):.2f})", "< 20 ms", p99 < 20, ms=p99)
+
+
+def section_watched(options, report):
+    """/metrics of ten thousand probes, and /ready under load while somebody reads it"""
+    rounds, seconds = (3, 2) if options.quick else (10, 3)
+    with tools.Ground() as ground:
+        agent = ground.agent(tcp_probes(10000, ground.acceptor(tools.CLIENT_CPU), 10))
+        agent.wait_ready()
+        tools.settle(3)
+        report_scrapes(report, ground, agent, 10 if options.quick else 50)
+        agent.stop()
+        agent = ground.agent(tcp_probes(10, ground.acceptor(tools.CLIENT_CPU), 10))
+        agent.wait_ready()
+        alone, watched = [], []
+        for _ in range(rounds):
+            alone.append(load_round(agent.process.pid, agent.port, seconds)[0])
+            scraper = start_scraper(ground, agent, 0, 1000)
+            watched.append(load_round(agent.process.pid, agent.port, seconds)[0])
+            scraper.kill()
+            scraper.communicate()
+        ratio = tools.Ratio(watched, alone)
+        report.add("/ready with a scraper / without, requests a second",
+                   f"{ratio}: {statistics.median(watched):,.0f} / {statistics.median(alone):,.0f}",
+                   f">= 1.0 (to {SAME})", ratio.median >= 1 - SAME, ratio=ratio.median)
+
+
 # --- start and size ------------------------------------------------------------------------------------
 
 def section_start(options, report):
@@ -404,8 +458,8 @@ def section_sizes(options, report):
 
 
 SECTIONS = {"check": section_check, "targets": section_targets, "load": section_load,
-            "memory": section_memory, "schedule": section_schedule, "start": section_start,
-            "wait": section_wait, "sizes": section_sizes}
+            "memory": section_memory, "schedule": section_schedule, "watched": section_watched,
+            "start": section_start, "wait": section_wait, "sizes": section_sizes}
 
 
 def parse_options():
