@@ -43,7 +43,7 @@ class Bench(harness.TestCase):
 
     def test_wait(self):
         rows = self.measure("wait")
-        self.assertEqual(len(rows), 3)
+        self.assertEqual(len(rows), 6)
         for row in rows:
             # A client may need a moment more than readyd to see it.
             self.assertGreater(min(row["all_ms"]), -50)

@@ -68,9 +68,12 @@ class Command(TestCase):
         return dict(line.split(":\t", 1) for line in lines)
 
     def test_signals(self):
+        # The C library keeps the signals 32 to 34 to itself: whoever starts us with posix_spawn(), as
+        # make does, may leave them ignored, and nobody can set them.
+        of_programs = ~(7 << 31)
         status = self.status()
         for name in ("SigIgn", "SigBlk", "SigCgt", "SigPnd"):
-            self.assertEqual(int(status[name], 16), 0, name)
+            self.assertEqual(int(status[name], 16) & of_programs, 0, name)
 
     def test_inherited_signals(self):
         def prepare():
