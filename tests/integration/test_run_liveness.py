@@ -8,16 +8,13 @@ import unittest
 
 from harness import TestCase, readyd, wait_until
 from processes import state
-from run_agent import PLACES, RunAgent, python
+from run_agent import PLACES, RunAgent
 
-# Ends on SIGTERM with argv[1], if that is a number; otherwise not at all.
-COMMAND = """
-import os, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: os._exit(int(sys.argv[1])) if sys.argv[1] else print("no"))
-signal.signal(signal.SIGHUP, lambda *_: print("hangup"))
-print("here")
-while True: time.sleep(1000)
-"""
+def command(status):
+    """Ends on SIGTERM with this status; None does not end."""
+    on_term = "" if status is None else f"exit {status}"
+    return ["sh", "-c", f"trap '{on_term}' TERM; trap 'echo hangup' HUP; echo here; "
+                        "while :; do sleep 0.01; done"]
 
 
 class Liveness(TestCase):
@@ -32,7 +29,7 @@ class Liveness(TestCase):
         return (f"onLivenessFailure: {action}\nterminationLogFile: {self.record}\n"
                 "liveness:\n  app:\n"
                 f"    exec: {{command: [test, -e, {self.alive}]}}\n"
-                "    periodSeconds: 0.05\n    timeoutSeconds: 2\n    failureThreshold: 3\n" + more)
+                "    periodSeconds: 0.1\n    timeoutSeconds: 2\n    failureThreshold: 3\n" + more)
 
     def failing_again(self, agent, count):
         """Lets liveness fail for the count-th time, and the command be started again."""
@@ -45,7 +42,7 @@ class Liveness(TestCase):
         for action in ("none", None):
             config = self.config(action) if action else self.config("x").split("\n", 1)[1]
             self.alive.touch()
-            with RunAgent(python(COMMAND, "0"), config) as agent:
+            with RunAgent(command(0), config) as agent:
                 agent.wait_line("here")
                 self.alive.unlink()
                 agent.wait_for(lambda a: a.get("/healthz")[0] == 503)
@@ -59,7 +56,7 @@ class Liveness(TestCase):
                 "restart: {delaySeconds: 1}\n")
         for place in PLACES:
             self.alive.touch()
-            with RunAgent(python(COMMAND, "0"), self.config("restart", more), place=place) as agent:
+            with RunAgent(command(0), self.config("restart", more), place=place) as agent:
                 agent.wait_line("here")
                 agent.wait_ready()
                 first = agent.command_pid()
@@ -88,7 +85,7 @@ class Liveness(TestCase):
 
     def test_streaks_begin_anew(self):
         """Two failures before the restart do not count against the next life."""
-        with RunAgent(python(COMMAND, "0"),
+        with RunAgent(command(0),
                       self.config("restart", "restart: {delaySeconds: 0}\n")) as agent:
             agent.wait_line("here")
             for count in (1, 2, 3):
@@ -99,7 +96,7 @@ class Liveness(TestCase):
 
     def test_the_back_off_grows_up_to_a_limit(self):
         more = "restart: {delaySeconds: 0.1, maxDelaySeconds: 0.3}\n"
-        with RunAgent(python(COMMAND, "0"), self.config("restart", more)) as agent:
+        with RunAgent(command(0), self.config("restart", more)) as agent:
             agent.wait_line("here")
             self.alive.unlink()
             agent.command_pid(5)
@@ -108,7 +105,7 @@ class Liveness(TestCase):
 
     def test_a_long_life_makes_it_new(self):
         more = "restart: {delaySeconds: 0.1, resetAfterSeconds: 1}\n"
-        with RunAgent(python(COMMAND, "0"), self.config("restart", more)) as agent:
+        with RunAgent(command(0), self.config("restart", more)) as agent:
             agent.wait_line("here")
             self.failing_again(agent, 1)
             self.failing_again(agent, 2)
@@ -122,7 +119,7 @@ class Liveness(TestCase):
         for status, expected in ((0, 1), (9, 9)):
             self.alive.touch()
             more = "restart: {delaySeconds: 0.05, limit: 2}\n"
-            with RunAgent(python(COMMAND, status), self.config("restart", more)) as agent:
+            with RunAgent(command(status), self.config("restart", more)) as agent:
                 agent.wait_line("here")
                 self.alive.unlink()
                 self.assertEqual(agent.wait_end(), expected)
@@ -136,7 +133,7 @@ class Liveness(TestCase):
             for status, expected in ((0, 1), (7, 7)):
                 self.alive.touch()
                 self.record.write_text("x" * 10000)
-                with RunAgent(python(COMMAND, status), self.config("exit"), place=place,
+                with RunAgent(command(status), self.config("exit"), place=place,
                               drain_delay=5) as agent:
                     agent.wait_line("here")
                     self.alive.unlink()
@@ -147,7 +144,7 @@ class Liveness(TestCase):
 
     def test_who_does_not_end_is_killed(self):
         more = "stopTimeoutSeconds: 0.3\nrestart: {delaySeconds: 0}\n"
-        with RunAgent(python(COMMAND, ""), self.config("restart", more)) as agent:
+        with RunAgent(command(None), self.config("restart", more)) as agent:
             agent.wait_line("here")
             first = agent.command_pid()
             self.failing_again(agent, 1)
@@ -157,7 +154,7 @@ class Liveness(TestCase):
 
     def test_the_end_comes_first(self):
         """Once it has begun, liveness means nothing."""
-        with RunAgent(python(COMMAND, "3"), self.config("restart"), drain_delay=1) as agent:
+        with RunAgent(command(3), self.config("restart"), drain_delay=1) as agent:
             agent.wait_line("here")
             agent.signal(signal.SIGTERM)
             agent.event("stopping")
@@ -169,7 +166,7 @@ class Liveness(TestCase):
     def test_the_end_in_a_back_off_is_at_once(self):
         for how in ("signal", "drain --stop"):
             self.alive.touch()
-            with RunAgent(python(COMMAND, "3"), self.config("restart", "restart: {delaySeconds: 60}\n"),
+            with RunAgent(command(3), self.config("restart", "restart: {delaySeconds: 60}\n"),
                           drain_delay=5) as agent:
                 agent.wait_line("here")
                 self.alive.unlink()
@@ -184,7 +181,7 @@ class Liveness(TestCase):
 
     def test_the_end_while_it_is_told_to_end(self):
         more = "stopTimeoutSeconds: 2\n"
-        with RunAgent(python(COMMAND, ""), self.config("restart", more), drain_delay=5) as agent:
+        with RunAgent(command(None), self.config("restart", more), drain_delay=5) as agent:
             agent.wait_line("here")
             self.alive.unlink()
             agent.event("stop_signal_sent")
@@ -193,7 +190,7 @@ class Liveness(TestCase):
             self.assertEqual(len(agent.events("child_started")), 1)
 
     def test_a_reload_can_turn_it_on(self):
-        with RunAgent(python(COMMAND, "3"), self.config("none")) as agent:
+        with RunAgent(command(3), self.config("none")) as agent:
             agent.wait_line("here")
             self.alive.unlink()
             agent.wait_for(lambda a: a.get("/healthz")[0] == 503)
@@ -215,7 +212,7 @@ class Liveness(TestCase):
 
     def test_a_stall_of_readyd_is_not_the_commands_fault(self):
         more = "staleAfterSeconds: 0.1\n"
-        with RunAgent(python(COMMAND, "3"), self.config("exit", more)) as agent:
+        with RunAgent(command(3), self.config("exit", more)) as agent:
             agent.wait_line("here")
             agent.wait_for(lambda a: a.probe("app")["standing"] == "passing")
             agent.signal(signal.SIGSTOP)
@@ -233,7 +230,7 @@ class Liveness(TestCase):
                           (fifo, "No such device"), ("/dev/full", "No space")):
             self.alive.touch()
             self.record = path
-            with RunAgent(python(COMMAND, "3"), self.config("exit")) as agent:
+            with RunAgent(command(3), self.config("exit")) as agent:
                 agent.wait_line("here")
                 self.alive.unlink()
                 self.assertEqual(agent.wait_end(), 3)
