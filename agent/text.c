@@ -32,3 +32,23 @@ void text_make_printable(char *text)
 		i += width;
 	}
 }
+
+size_t text_append_columns(struct buffer *buffer, const char *text, size_t columns, bool pad)
+{
+	size_t used = 0, left = strlen(text);
+
+	while (left > 0 && used < columns) {
+		unsigned code;
+		size_t width = utf8_decode(text, left, &code);
+
+		if (width == 0)
+			width = 1;
+		buffer_append(buffer, text, width);
+		text += width;
+		left -= width;
+		used++;
+	}
+	for (; pad && used < columns; used++)
+		buffer_text(buffer, " ");
+	return used;
+}

@@ -1,18 +1,14 @@
 #include "agent/waiting_display.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "agent/buffer.h"
 #include "agent/log.h"
 #include "agent/report.h"
-#include "agent/utf8.h"
+#include "agent/terminal.h"
+#include "agent/text.h"
 
 enum {
 	REDRAW_US = 100 * 1000,
@@ -20,9 +16,6 @@ enum {
 	LAST_WRITE_US = 200 * 1000,
 	/* A target that goes to and fro between the same reasons is told of once in a while. */
 	REPEAT_US = 1000 * 1000,
-	OUTPUT_MAX = 1024 * 1024,
-	COLUMNS_DEFAULT = 80,
-	ROWS_DEFAULT = 24,
 	NAME_COLUMNS_MIN = 8,
 	/* "wait ", " 9999.9 s " and a reason that can still be guessed. */
 	OTHER_COLUMNS = 5 + 10 + 12,
@@ -42,12 +35,8 @@ struct display {
 	bool quiet, live;
 	struct told *told; /* one a target; NULL on a terminal */
 
-	int fd; /* the terminal, not blocking */
+	struct terminal terminal; /* when it is live */
 	struct loop_timer redraw;
-	struct buffer output; /* on its way to the terminal */
-	size_t written;
-	size_t drawn; /* lines of the last drawing */
-	size_t columns, rows;
 };
 
 static double seconds_since(int64_t then_us, int64_t now_us)
@@ -55,86 +44,17 @@ static double seconds_since(int64_t then_us, int64_t now_us)
 	return (double)(now_us - then_us) / 1e6;
 }
 
-/* ---- the terminal ---- */
-
-/* stderr is shared with others, so it must not be switched to non-blocking. */
-static int open_terminal(void)
-{
-	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-	return fd >= 0 ? fd : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-}
-
-/* Writes what the terminal takes. Returns whether all is written. */
-static bool flush_output(struct display *display)
-{
-	struct buffer *output = &display->output;
-
-	while (display->written < output->len) {
-		struct pollfd terminal = {.fd = display->fd, .events = POLLOUT};
-		ssize_t len;
-
-		if (poll(&terminal, 1, 0) <= 0)
-			return false;
-		len = write(display->fd, output->data + display->written,
-			    output->len - display->written);
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0 && errno == EAGAIN)
-			return false;
-		if (len < 0)
-			break; /* nobody will ever read it */
-		display->written += (size_t)len;
-	}
-	buffer_clear(output);
-	display->written = 0;
-	return true;
-}
-
-/* Each time, because only the processes in the foreground are told of a change. */
-static void take_size(struct display *display)
-{
-	struct winsize size = {0};
-
-	ioctl(display->fd, TIOCGWINSZ, &size);
-	display->columns = size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
-	display->rows = size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
-}
-
 /* ---- live lines ---- */
-
-/* Appends at most `columns` characters of the text, and with `pad` as many as are lacking. Returns
- * how many columns are used. */
-static size_t put(struct buffer *output, const char *text, size_t columns, bool pad)
-{
-	size_t used = 0, left = strlen(text);
-
-	while (left > 0 && used < columns) {
-		unsigned code;
-		size_t width = utf8_decode(text, left, &code);
-
-		if (width == 0)
-			width = 1;
-		buffer_append(output, text, width);
-		text += width;
-		left -= width;
-		used++;
-	}
-	for (; pad && used < columns; used++)
-		buffer_text(output, " ");
-	return used;
-}
 
 /* How wide the column of names is: as the longest, unless that leaves no room for the reasons. */
 static size_t name_columns(const struct display *display)
 {
-	size_t most = NAME_COLUMNS_MIN, longest = 0;
+	size_t columns = display->terminal.columns, most = NAME_COLUMNS_MIN, longest = 0;
 
-	if (display->columns / 2 > most)
-		most = display->columns / 2;
-	if (display->columns > OTHER_COLUMNS + NAME_COLUMNS_MIN &&
-	    display->columns - OTHER_COLUMNS < most)
-		most = display->columns - OTHER_COLUMNS;
+	if (columns / 2 > most)
+		most = columns / 2;
+	if (columns > OTHER_COLUMNS + NAME_COLUMNS_MIN && columns - OTHER_COLUMNS < most)
+		most = columns - OTHER_COLUMNS;
 	for (size_t i = 0; i < display->waiting->count && longest < most; i++) {
 		size_t len = strlen(display->waiting->targets[i].config->name);
 
@@ -167,23 +87,24 @@ static void describe(const struct waiting_target *target, char *text, size_t siz
 static void draw_line(struct display *display, const struct waiting_target *target,
 		      size_t name_width, int64_t now_us)
 {
-	struct buffer *output = &display->output;
+	struct buffer *output = &display->terminal.output;
+	size_t columns = display->terminal.columns;
 	bool done = target->done_us != 0;
 	char elapsed[32], text[400];
 	size_t used = 0;
 
 	buffer_text(output, done ? "\033[32m" : "\033[33m");
-	used += put(output, done ? "done " : "wait ", display->columns, false);
+	used += text_append_columns(output, done ? "done " : "wait ", columns, false);
 	buffer_text(output, "\033[0m");
-	if (name_width > display->columns - used)
-		name_width = display->columns - used;
-	used += put(output, target->config->name, name_width, true);
+	if (name_width > columns - used)
+		name_width = columns - used;
+	used += text_append_columns(output, target->config->name, name_width, true);
 	snprintf(elapsed, sizeof(elapsed), " %6.1f s  ",
 		 seconds_since(display->waiting->started_us, done ? target->done_us : now_us));
-	used += put(output, elapsed, display->columns - used, false);
+	used += text_append_columns(output, elapsed, columns - used, false);
 	describe(target, text, sizeof(text));
-	put(output, text, display->columns - used, false);
-	buffer_text(output, "\033[K\r\n");
+	text_append_columns(output, text, columns - used, false);
+	terminal_end_line(&display->terminal);
 }
 
 /* Draws those that are done, or those that are not, as far as there is room; returns how many were
@@ -198,12 +119,10 @@ static size_t draw_some(struct display *display, bool done, size_t room, int64_t
 
 		if ((target->done_us != 0) != done)
 			continue;
-		if (display->drawn < room) {
+		if (display->terminal.drawn < room)
 			draw_line(display, target, width, now_us);
-			display->drawn++;
-		} else {
+		else
 			left_out++;
-		}
 	}
 	return left_out;
 }
@@ -213,44 +132,29 @@ static void draw_lines(struct display *display)
 {
 	const struct waiting *waiting = display->waiting;
 	int64_t now_us = clock_monotonic_us();
-	size_t room = display->rows > 1 ? display->rows - 1 : 1, width, left_out;
+	struct terminal *terminal = &display->terminal;
+	size_t room = terminal->rows > 1 ? terminal->rows - 1 : 1, width, left_out;
 	char text[64];
 
 	if (waiting->count <= room) {
 		width = name_columns(display);
 		for (size_t i = 0; i < waiting->count; i++)
 			draw_line(display, &waiting->targets[i], width, now_us);
-		display->drawn = waiting->count;
 		return;
 	}
 	left_out = draw_some(display, false, room - 1, now_us);
 	left_out += draw_some(display, true, room - 1, now_us);
 	snprintf(text, sizeof(text), "and %zu more, %zu of %zu done", left_out, waiting->done_count,
 		 waiting->count);
-	put(&display->output, text, display->columns, false);
-	buffer_text(&display->output, "\033[K\r\n");
-	display->drawn++;
-}
-
-/* To the first line that was drawn, which will be written over. */
-static void go_back(struct display *display)
-{
-	buffer_text(&display->output, "\r");
-	if (display->drawn > 0)
-		buffer_format(&display->output, "\033[%zuA", display->drawn);
-	display->drawn = 0;
+	text_append_columns(&terminal->output, text, terminal->columns, false);
+	terminal_end_line(terminal);
 }
 
 static void draw(struct display *display)
 {
-	if (flush_output(display)) {
-		take_size(display);
-		go_back(display);
-		/* What is wider than it seems must not go on in the next line. */
-		buffer_text(&display->output, "\033[?7l");
+	if (terminal_begin(&display->terminal)) {
 		draw_lines(display);
-		buffer_text(&display->output, "\033[J\033[?7h");
-		flush_output(display);
+		terminal_end(&display->terminal);
 	}
 	loop_timer_set(display->loop, &display->redraw, clock_monotonic_us() + REDRAW_US);
 }
@@ -303,14 +207,6 @@ static void log_transition(struct display *display, const struct waiting_target 
 
 /* ---- the whole ---- */
 
-static bool is_capable_terminal(void)
-{
-	const char *terminal = getenv("TERM");
-
-	return isatty(STDERR_FILENO) && terminal && terminal[0] != '\0' &&
-	       strcmp(terminal, "dumb") != 0;
-}
-
 struct display *display_create(struct loop *loop, const struct waiting *waiting, bool quiet)
 {
 	struct display *display = calloc(1, sizeof(*display));
@@ -320,12 +216,9 @@ struct display *display_create(struct loop *loop, const struct waiting *waiting,
 	display->loop = loop;
 	display->waiting = waiting;
 	display->quiet = quiet;
-	display->fd = -1;
 	display->redraw = (struct loop_timer){.on_expire = on_redraw, .owner = display};
-	buffer_init(&display->output, OUTPUT_MAX);
-	if (is_capable_terminal())
-		display->fd = open_terminal();
-	display->live = display->fd >= 0;
+	display->live = terminal_is_capable(STDERR_FILENO) &&
+			terminal_open(&display->terminal, STDERR_FILENO) == 0;
 	if (!display->live) {
 		log_open(loop, NULL, NULL, LOG_INFO, false);
 		display->told = calloc(waiting->count, sizeof(*display->told));
@@ -349,7 +242,7 @@ void display_result(struct display *display, const struct waiting_target *target
 
 void display_resume(struct display *display)
 {
-	display->drawn = 0;
+	terminal_resume(&display->terminal);
 }
 
 static void print_failure(struct display *display, const struct waiting_target *target)
@@ -361,7 +254,7 @@ static void print_failure(struct display *display, const struct waiting_target *
 		report_result_line(target->config->name, &target->result, true, &line);
 	else
 		buffer_format(&line, "fail %s: no answer yet\n", target->config->name);
-	buffer_append(&display->output, line.data, line.len);
+	buffer_append(&display->terminal.output, line.data, line.len);
 	buffer_free(&line);
 }
 
@@ -369,7 +262,7 @@ static void print_failure(struct display *display, const struct waiting_target *
 static void print_end(struct display *display)
 {
 	const struct waiting *waiting = display->waiting;
-	struct buffer *output = &display->output;
+	struct buffer *output = &display->terminal.output;
 
 	if (waiting->outcome == WAITING_TIMED_OUT)
 		buffer_format(output, "readyd wait: not done within %g s\n",
@@ -387,21 +280,11 @@ static void print_end(struct display *display)
 
 static void end_live(struct display *display)
 {
-	int64_t end_us = clock_monotonic_us() + LAST_WRITE_US;
-
 	loop_timer_clear(display->loop, &display->redraw);
-	if (display->drawn > 0) {
-		go_back(display);
-		buffer_text(&display->output, "\033[J\033[?7h");
-	}
+	terminal_wipe(&display->terminal);
 	if (display->waiting->outcome != WAITING_UNDER_WAY)
 		print_end(display);
-	while (!flush_output(display) && clock_monotonic_us() < end_us) {
-		struct pollfd terminal = {.fd = display->fd, .events = POLLOUT};
-
-		poll(&terminal, 1, 10);
-	}
-	close(display->fd);
+	terminal_close(&display->terminal, LAST_WRITE_US);
 }
 
 static void end_log(struct display *display)
@@ -423,7 +306,6 @@ void display_destroy(struct display *display)
 		end_live(display);
 	else
 		end_log(display);
-	buffer_free(&display->output);
 	free(display->told);
 	free(display);
 }

@@ -1,0 +1,137 @@
+#include "agent/terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "agent/loop.h"
+
+enum {
+	OUTPUT_MAX = 1024 * 1024,
+	COLUMNS_DEFAULT = 80,
+	ROWS_DEFAULT = 24,
+};
+
+bool terminal_is_capable(int fd)
+{
+	const char *kind = getenv("TERM");
+
+	return isatty(fd) && kind && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
+}
+
+/* Others have the terminal too, so it must not be switched to non-blocking. */
+static int open_again(int fd)
+{
+	char path[32];
+	int own;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+int terminal_open(struct terminal *terminal, int fd)
+{
+	*terminal = (struct terminal){.fd = open_again(fd)};
+	buffer_init(&terminal->output, OUTPUT_MAX);
+	return terminal->fd >= 0 ? 0 : -1;
+}
+
+/* Writes what the terminal takes. Returns whether all is written. */
+static bool flush(struct terminal *terminal)
+{
+	struct buffer *output = &terminal->output;
+
+	while (terminal->written < output->len) {
+		struct pollfd writable = {.fd = terminal->fd, .events = POLLOUT};
+		ssize_t len;
+
+		if (poll(&writable, 1, 0) <= 0)
+			return false;
+		len = write(terminal->fd, output->data + terminal->written,
+			    output->len - terminal->written);
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0 && errno == EAGAIN)
+			return false;
+		if (len < 0)
+			break; /* nobody will ever read it */
+		terminal->written += (size_t)len;
+	}
+	buffer_clear(output);
+	terminal->written = 0;
+	return true;
+}
+
+/* Each time, because only the processes in the foreground are told of a change. */
+static void take_size(struct terminal *terminal)
+{
+	struct winsize size = {0};
+
+	ioctl(terminal->fd, TIOCGWINSZ, &size);
+	terminal->columns = size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
+	terminal->rows = size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
+}
+
+/* To the first line that was drawn, which will be written over. */
+static void go_back(struct terminal *terminal)
+{
+	buffer_text(&terminal->output, "\r");
+	if (terminal->drawn > 0)
+		buffer_format(&terminal->output, "\033[%zuA", terminal->drawn);
+	terminal->drawn = 0;
+}
+
+bool terminal_begin(struct terminal *terminal)
+{
+	if (!flush(terminal))
+		return false;
+	take_size(terminal);
+	go_back(terminal);
+	/* What is wider than it seems must not go on in the next line. */
+	buffer_text(&terminal->output, "\033[?7l");
+	return true;
+}
+
+void terminal_end_line(struct terminal *terminal)
+{
+	buffer_text(&terminal->output, "\033[K\r\n");
+	terminal->drawn++;
+}
+
+void terminal_end(struct terminal *terminal)
+{
+	buffer_text(&terminal->output, "\033[J\033[?7h");
+	flush(terminal);
+}
+
+void terminal_resume(struct terminal *terminal)
+{
+	terminal->drawn = 0;
+}
+
+void terminal_wipe(struct terminal *terminal)
+{
+	if (terminal->drawn == 0)
+		return;
+	go_back(terminal);
+	buffer_text(&terminal->output, "\033[J\033[?7h");
+}
+
+void terminal_close(struct terminal *terminal, int64_t wait_us)
+{
+	int64_t end_us = clock_monotonic_us() + wait_us;
+
+	while (!flush(terminal) && clock_monotonic_us() < end_us) {
+		struct pollfd writable = {.fd = terminal->fd, .events = POLLOUT};
+
+		poll(&writable, 1, 10);
+	}
+	close(terminal->fd);
+	buffer_free(&terminal->output);
+}
