@@ -36,14 +36,15 @@ struct question {
 	char *const *excluded;   /* ?exclude=NAME */
 	size_t excluded_count;
 	bool too_many_excluded;
-	size_t limit; /* ?limit=N, of probes that are told of; SIZE_MAX = none */
-	bool bad_limit;
-	bool verbose, colour, wait; /* ?verbose and so on */
-	bool wait_over;             /* it was held, and is to be answered now */
-	bool may_be_held;           /* there is room for it to wait */
-	bool admin;                 /* over the admin socket */
-	bool trusted;               /* from root or our own user, over a unix socket */
-	bool details;               /* may see targets and messages */
+	size_t limit;    /* ?limit=N, of probes that are told of; SIZE_MAX = none */
+	bool bad_number; /* the limit or the columns */
+	size_t columns;  /* ?columns=N, how wide the terminal is; SIZE_MAX = any */
+	bool verbose, colour, unicode, wait; /* ?verbose and so on */
+	bool wait_over;                      /* it was held, and is to be answered now */
+	bool may_be_held;                    /* there is room for it to wait */
+	bool admin;                          /* over the admin socket */
+	bool trusted;                        /* from root or our own user, over a unix socket */
+	bool details;                        /* may see targets and messages */
 };
 
 enum answer_kind {

@@ -112,6 +112,7 @@ struct answer {
 	size_t body_start; /* 0 = the headers are incomplete */
 	size_t body_len;   /* as announced */
 	bool has_len;      /* if not, the end of the connection is the end of the body */
+	const char *end;   /* of the body then */
 	int status;
 };
 
@@ -144,16 +145,16 @@ static bool is_complete(const struct answer *answer)
 	       answer->text->len - answer->body_start >= answer->body_len;
 }
 
-/* When the connection has ended: only a long /status comes without a length, and its JSON has its
- * one line feed at the end. */
+/* When the connection has ended: only what is about many probes comes without a length. */
 static int check_end(const struct answer *answer, struct error *error)
 {
 	const struct buffer *text = answer->text;
+	size_t end_len = strlen(answer->end);
 
 	if (answer->body_start == 0)
 		return error_set(error, "what listens there does not answer as readyd does");
-	if (answer->has_len || text->len < answer->body_start + 2 ||
-	    memcmp(text->data + text->len - 2, "}\n", 2) != 0)
+	if (answer->has_len || text->len < answer->body_start + end_len ||
+	    memcmp(text->data + text->len - end_len, answer->end, end_len) != 0)
 		return error_set(error, "the agent's answer was cut off");
 	return 0;
 }
@@ -200,7 +201,7 @@ int client_ask(const char *socket_name, const struct client_request *request, in
 {
 	/* For the request and then for what comes of the answer: on as few pages as possible. */
 	char piece[PIECE_SIZE];
-	struct answer answer = {.text = body};
+	struct answer answer = {.text = body, .end = request->end ? request->end : "}\n"};
 	int failure = CLIENT_ERROR;
 	int fd = connect_to(socket_name, deadline_us, error, &failure);
 

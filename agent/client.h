@@ -23,6 +23,7 @@ struct client_request {
 	const char *method; /* "GET", "POST" */
 	const char *path;
 	bool accept_json;
+	const char *end; /* of an answer that comes without its length; NULL = that of JSON */
 };
 
 /* Asks the agent at `socket_name`, whose answer goes into `body`, which is empty (and has to have

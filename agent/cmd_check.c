@@ -24,8 +24,9 @@
 #include "agent/targets.h"
 
 enum {
-	/* Podman keeps 500 characters of a health check's output. */
+	/* Podman keeps 500 characters of a health check's output, Docker 4,096 bytes. */
 	OUTPUT_MAX = 500,
+	VERBOSE_OUTPUT_MAX = 4096,
 	WHAT_MAX = 32,
 	OPTIONS_MAX = 64,
 	DEFAULT_TIMEOUT_US = 3 * 1000 * 1000,
@@ -57,6 +58,7 @@ struct question {
 struct check {
 	bool json;
 	bool wait; /* for the first time that it is ready */
+	bool verbose;
 	const char *socket_name;
 	int64_t deadline_us;
 	int64_t timeout_us;
@@ -86,6 +88,10 @@ static const char help[] =
 	"                   (default 3 seconds; 29 with --wait, as engines allow 30)\n"
 	"  --socket NAME    the agent's admin socket (default READYD_SOCKET or @readyd;\n"
 	"                   `socket:` in the agent's configuration is not read here)\n"
+	"  --verbose        also a line for each probe of readiness, liveness or startup,\n"
+	"                   those that fail first: up to 4,096 bytes, as much as Docker\n"
+	"                   keeps; all names and reasons are in the first 500, as much as\n"
+	"                   Podman keeps, if there are not too many\n"
 	"  --json           print JSON\n"
 	"\n"
 	"examples:\n"
@@ -122,9 +128,13 @@ static int add_what(struct check *check, char *word)
 static int parse(struct check *check, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},         {"json", no_argument, NULL, 'j'},
-		{"wait", no_argument, NULL, 'w'},         {"timeout", required_argument, NULL, 't'},
-		{"socket", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"wait", no_argument, NULL, 'w'},
+		{"timeout", required_argument, NULL, 't'},
+		{"socket", required_argument, NULL, 's'},
+		{"verbose", no_argument, NULL, 'v'},
+		{NULL, 0, NULL, 0},
 	};
 	int letter;
 
@@ -141,6 +151,9 @@ static int parse(struct check *check, int argc, char **argv)
 			break;
 		case 'w':
 			check->wait = true;
+			break;
+		case 'v':
+			check->verbose = true;
 			break;
 		case 't':
 			result = command_take_timeout("check", optarg, &check->timeout_us);
@@ -242,19 +255,24 @@ static void fail_question(const struct check *check, struct question *question,
 		      sentence);
 }
 
+/* What a path may hold besides the name. */
+#define PATH_REST "?verbose&wait"
+
 /* Writes "/check/NAME" with all percent-encoded that a probe's name cannot hold, so that the whole
  * of a strange word is a name (that no probe has), and no part of it a query. */
-static void write_path(const char *name, char *path, size_t size)
+static void write_path(const char *name, bool verbose, char *path, size_t size)
 {
 	size_t len = (size_t)snprintf(path, size, "/check/");
 
-	for (; *name && len + sizeof("%FF?wait") <= size; name++) {
+	for (; *name && len + sizeof("%FF" PATH_REST) <= size; name++) {
 		unsigned char c = (unsigned char)*name;
 		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
 			     (c >= '0' && c <= '9') || strchr("._-", c);
 
 		len += (size_t)snprintf(path + len, size - len, plain ? "%c" : "%%%02X", c);
 	}
+	if (verbose)
+		snprintf(path + len, size - len, "?verbose");
 }
 
 static enum probe_reason reason_of_failure(int failure)
@@ -292,7 +310,7 @@ static int ask_and_wait(const struct check *check, struct question *question, ch
 	size_t len = strlen(path);
 
 	until_us = check->deadline_us - (reserve_us < RESERVE_US ? reserve_us : RESERVE_US);
-	snprintf(path + len, path_size - len, "?wait");
+	snprintf(path + len, path_size - len, check->verbose ? "&wait" : "?wait");
 	for (;;) {
 		int status = ask_once(check, question, path, until_us, error);
 
@@ -310,10 +328,10 @@ static int ask_and_wait(const struct check *check, struct question *question, ch
 static void ask_agent(const struct check *check, struct question *question)
 {
 	struct error error = {{0}};
-	char path[3 * TARGET_NAME_MAX + sizeof("/check/?wait")];
+	char path[3 * TARGET_NAME_MAX + sizeof("/check/" PATH_REST)];
 	int status;
 
-	write_path(question->what.word, path, sizeof(path));
+	write_path(question->what.word, check->verbose, path, sizeof(path));
 	if (check->wait)
 		status = ask_and_wait(check, question, path, sizeof(path), &error);
 	else
@@ -461,9 +479,11 @@ static void print_answers(const struct check *check)
 {
 	char storage[OUTPUT_MAX + 1];
 	struct buffer output;
+	size_t most = check->verbose ? VERBOSE_OUTPUT_MAX : OUTPUT_MAX;
 
-	buffer_init_with(&output, check->json ? (size_t)ANSWER_MAX * WHAT_MAX : OUTPUT_MAX, storage,
-			 sizeof(storage));
+	if (check->json)
+		most = (size_t)ANSWER_MAX * WHAT_MAX;
+	buffer_init_with(&output, most, storage, sizeof(storage));
 	for (int failed = 1; failed >= 0; failed--) {
 		for (size_t i = 0; i < check->question_count; i++) {
 			const struct question *question = &check->questions[i];

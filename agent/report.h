@@ -68,9 +68,25 @@ void report_line(const struct engine *engine, enum endpoint endpoint, const char
 /* One line about one probe's present standing. */
 void report_probe_line(const struct engine_probe *probe, bool details, struct buffer *buffer);
 
-/* Everything as a table for a terminal, at most one line a probe; `colour` adds escape sequences.
- */
-void report_table(const struct engine *engine, bool details, bool colour, struct buffer *buffer);
+/* The same, and then a line for each probe, those that hinder it first, at most 4,000 bytes in all:
+ * Docker keeps no more than 4,096 bytes of what a health check prints. */
+void report_lines(const struct engine *engine, enum endpoint endpoint, const char *what,
+		  bool details, struct buffer *buffer);
+
+struct report_table_form {
+	bool details;   /* targets and sentences may be shown */
+	bool colour;    /* with escape sequences */
+	bool unicode;   /* past runs as blocks of different height */
+	size_t columns; /* lines are cut there; SIZE_MAX = nowhere */
+	size_t limit;   /* at most so many probes, those in trouble first; SIZE_MAX = all */
+};
+
+/* What a table ends with: that it is there shows that nothing was cut off. */
+#define REPORT_TABLE_END " in all\n"
+
+/* Everything as a table for a terminal, a line for each probe. It becomes void at a reload. NULL
+ * when out of memory. */
+struct stream *report_table(const struct engine *engine, const struct report_table_form *form);
 
 /* One result as text: "pass NAME 1.2 ms", "fail NAME REASON: sentence". */
 void report_result_line(const char *name, const struct probe_result *result, bool details,

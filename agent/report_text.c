@@ -4,6 +4,9 @@
 #include "agent/report_select.h"
 #include "agent/text.h"
 
+/* Of what `readyd check --verbose` prints, all but the number of what is left out. */
+enum { LINES_MAX = 4000 - 32 };
+
 static void verbose_line(const struct engine_probe *probe, const struct report_request *request,
 			 struct buffer *buffer)
 {
@@ -66,17 +69,18 @@ void report_verbose(const struct engine *engine, const struct report_request *re
 	buffer_text(buffer, "\n");
 }
 
-static void trim_to_line(struct buffer *buffer)
+/* Ends the line that began at `start`. */
+static void trim_to_line(struct buffer *buffer, size_t start)
 {
 	size_t len = buffer->len;
 
 	if (!buffer->data)
 		return;
-	text_make_printable(buffer->data);
-	if (len > REPORT_LINE_MAX) {
-		len = REPORT_LINE_MAX;
+	text_make_printable(buffer->data + start);
+	if (len - start > REPORT_LINE_MAX) {
+		len = start + REPORT_LINE_MAX;
 		/* Do not cut a character in half. */
-		while (len > 0 && (buffer->data[len] & 0xc0) == 0x80)
+		while (len > start && (buffer->data[len] & 0xc0) == 0x80)
 			len--;
 		buffer_truncate(buffer, len);
 	}
@@ -108,23 +112,46 @@ void report_line(const struct engine *engine, enum endpoint endpoint, const char
 					 .details = details};
 	struct line_context context = {buffer, details, true};
 	struct verdict verdict = engine_verdict(engine, endpoint);
-	size_t left_out;
+	size_t start = buffer->len, left_out;
 
 	buffer_format(buffer, "%s %s", verdict.ok ? "pass" : "fail", what);
 	if (!verdict.ok) {
 		if (verdict.hindrance == HINDRANCE_DRAINING || verdict.hindrance == HINDRANCE_STALE)
 			buffer_format(buffer, " %s", hindrance_text(verdict.hindrance));
-		left_out = report_each_probe(engine, &request, buffer, REPORT_LINE_MAX - 100,
-					     add_to_line, &context);
+		left_out = report_each_probe(engine, &request, buffer,
+					     start + REPORT_LINE_MAX - 100, add_to_line, &context);
 		if (left_out > 0)
 			buffer_format(buffer, "; and %zu more", left_out);
 	}
-	trim_to_line(buffer);
+	trim_to_line(buffer, start);
+}
+
+static void add_probe_line(const struct engine_probe *probe, void *context)
+{
+	struct line_context *line = context;
+
+	report_probe_line(probe, line->details, line->buffer);
+}
+
+void report_lines(const struct engine *engine, enum endpoint endpoint, const char *what,
+		  bool details, struct buffer *buffer)
+{
+	struct report_request request = {.endpoint = endpoint, .details = details};
+	struct line_context context = {buffer, details, false};
+	size_t left_out;
+
+	/* All names and reasons first: Podman keeps no more than that. */
+	report_line(engine, endpoint, what, false, buffer);
+	left_out = report_each_probe(engine, &request, buffer, LINES_MAX, add_probe_line, &context);
+	if (left_out > 0)
+		buffer_format(buffer, "and %zu more\n", left_out);
 }
 
 void report_result_line(const char *name, const struct probe_result *result, bool details,
 			struct buffer *buffer)
 {
+	size_t start = buffer->len;
+
 	if (result->state == PROBE_PASS) {
 		buffer_format(buffer, "pass %s %.1f ms", name,
 			      (double)result->duration_us / 1000.0);
@@ -134,12 +161,13 @@ void report_result_line(const char *name, const struct probe_result *result, boo
 		if (details && result->message)
 			buffer_format(buffer, ": %s", result->message);
 	}
-	trim_to_line(buffer);
+	trim_to_line(buffer, start);
 }
 
 void report_probe_line(const struct engine_probe *probe, bool details, struct buffer *buffer)
 {
 	bool ok = engine_probe_ok(probe);
+	size_t start = buffer->len;
 	bool has_trouble = probe->stale || probe->runs == 0 || probe->result.state != PROBE_PASS;
 
 	buffer_format(buffer, "%s %s",
@@ -151,64 +179,5 @@ void report_probe_line(const struct engine_probe *probe, bool details, struct bu
 		buffer_format(buffer, " %s", report_trouble(probe));
 	if (details && has_trouble && probe->runs > 0 && probe->result.message)
 		buffer_format(buffer, ": %s", probe->result.message);
-	trim_to_line(buffer);
-}
-
-static const char *colour_of(bool ok, bool warns)
-{
-	return !ok ? "\033[31m" : warns ? "\033[33m" : "\033[32m";
-}
-
-static void table_row(const struct engine_probe *probe, bool details, bool colour,
-		      struct buffer *buffer)
-{
-	const struct probe_config *config = probe->config;
-	bool ran = probe->runs > 0;
-	bool warns = ran && probe->result.state != PROBE_PASS;
-	char age[32] = "-", latency[32] = "-";
-
-	if (ran) {
-		snprintf(age, sizeof(age), "%.1f s",
-			 (double)(clock_monotonic_us() - probe->result.finished_us) / 1e6);
-		snprintf(latency, sizeof(latency), "%.1f ms",
-			 (double)probe->result.duration_us / 1e3);
-	}
-	buffer_format(buffer, "%-24s %-10s ", config->name, role_name(config->role));
-	if (colour)
-		buffer_text(buffer, colour_of(engine_probe_ok(probe), warns));
-	buffer_format(buffer, "%-8s", standing_name(probe->health.standing));
-	if (colour)
-		buffer_text(buffer, "\033[0m");
-	buffer_format(buffer, " %10s %10s  %s", latency, age,
-		      ran && !probe->stale ? probe_reason_name(probe->result.reason)
-					   : report_trouble(probe));
-	if (details && ran && probe->result.message)
-		buffer_format(buffer, ": %s", probe->result.message);
-	if (details)
-		buffer_format(buffer, "  %s", config->target);
-	buffer_text(buffer, "\n");
-}
-
-void report_table(const struct engine *engine, bool details, bool colour, struct buffer *buffer)
-{
-	const struct settings *settings = &engine_config(engine)->settings;
-
-	buffer_format(buffer, "%s %s", settings->service,
-		      settings->version ? settings->version : "");
-	for (int i = 0; i < ENDPOINT_COUNT; i++) {
-		struct verdict verdict = engine_verdict(engine, (enum endpoint)i);
-
-		buffer_format(buffer, "  %s ", endpoint_name((enum endpoint)i));
-		if (colour)
-			buffer_text(buffer, colour_of(verdict.ok, false));
-		buffer_text(buffer, verdict.ok ? "yes" : "no");
-		if (colour)
-			buffer_text(buffer, "\033[0m");
-		if (!verdict.ok)
-			buffer_format(buffer, " (%s)", hindrance_text(verdict.hindrance));
-	}
-	buffer_format(buffer, "\n\n%-24s %-10s %-8s %10s %10s  %s\n", "PROBE", "ROLE", "STANDING",
-		      "TOOK", "AGE", "RESULT");
-	for (size_t i = 0; i < engine_probe_count(engine); i++)
-		table_row(engine_probe_at(engine, i), details, colour, buffer);
+	trim_to_line(buffer, start);
 }

@@ -282,13 +282,13 @@ struct arguments {
 	char *excluded[EXCLUDED_MAX];
 };
 
-static bool take_limit(const char *text, size_t *ret_limit)
+static bool take_number(const char *text, size_t *ret_number)
 {
 	char *end;
 
 	if (!text || *text < '0' || *text > '9')
 		return false;
-	*ret_limit = strtoul(text, &end, 10);
+	*ret_number = strtoul(text, &end, 10);
 	return *end == '\0';
 }
 
@@ -305,8 +305,12 @@ static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const
 		question->colour = true;
 	else if (strcmp(key, "wait") == 0)
 		question->wait = true;
+	else if (strcmp(key, "unicode") == 0)
+		question->unicode = true;
+	else if (strcmp(key, "columns") == 0)
+		question->bad_number |= !take_number(value, &question->columns);
 	else if (strcmp(key, "limit") == 0)
-		question->bad_limit |= !take_limit(value, &question->limit);
+		question->bad_number |= !take_number(value, &question->limit);
 	else if (strcmp(key, "format") == 0)
 		question->format_name = value ? value : "";
 	else if (strcmp(key, "exclude") != 0 || !value)
@@ -336,6 +340,7 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.wait_over = client->wait_over,
 		.may_be_held = may_hold(server),
 		.limit = SIZE_MAX,
+		.columns = SIZE_MAX,
 	};
 	struct arguments arguments = {.question = &question};
 	struct answer answer;
