@@ -199,7 +199,7 @@ static enum asker_kind kind_of(const struct question *question, const char *path
 {
 	if (question->admin)
 		return strncmp(path, "/check/", 7) == 0 ? ASKER_CHECK : ASKER_OTHER;
-	return asker_kind_of(question->method, question->user_agent, question->has_host);
+	return asker_kind_of(question->user_agent);
 }
 
 void answer_question(struct answer_source *source, const struct question *question,

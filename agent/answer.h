@@ -28,7 +28,6 @@ struct question {
 	const char *method;
 	const char *target;     /* of the request line, decoded, without the query */
 	const char *user_agent; /* NULL = none */
-	bool has_host;          /* whether there is a Host header */
 	uint64_t peer_hash;
 	int64_t now_us;
 	const char *accept;      /* NULL = none */

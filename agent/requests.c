@@ -39,10 +39,10 @@ static const struct agent_prefix prefixes[] = {
 	{"haproxy", ASKER_HAPROXY},        {"traefik", ASKER_TRAEFIK},
 };
 
-enum asker_kind asker_kind_of(const char *method, const char *user_agent, bool has_host)
+enum asker_kind asker_kind_of(const char *user_agent)
 {
 	if (!user_agent)
-		return !has_host || strcmp(method, "OPTIONS") == 0 ? ASKER_HAPROXY : ASKER_OTHER;
+		return ASKER_HAPROXY;
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
 		if (strncasecmp(user_agent, prefixes[i].prefix, strlen(prefixes[i].prefix)) == 0)
 			return prefixes[i].kind;

@@ -3,7 +3,6 @@
 #ifndef READYD_AGENT_REQUESTS_H
 #define READYD_AGENT_REQUESTS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/verdict.h"
@@ -37,10 +36,10 @@ enum asker_kind {
 /* "kubelet", "check", "haproxy", "envoy", "traefik", "prometheus", "go", "other". */
 const char *asker_kind_name(enum asker_kind kind);
 
-/* Who it may be that asks over HTTP; NULL = without a User-Agent. HAProxy's checks have none, and
- * are OPTIONS or without a Host unless its configuration says otherwise ("option httpchk"); the
- * others are known by theirs. */
-enum asker_kind asker_kind_of(const char *method, const char *user_agent, bool has_host);
+/* Who it may be that asks over HTTP. HAProxy's checks have no User-Agent (NULL) unless their
+ * configuration gives them one, and hardly anybody else has none; the others are known by theirs.
+ */
+enum asker_kind asker_kind_of(const char *user_agent);
 
 enum { REQUEST_STATUSES = 9 };
 

@@ -74,7 +74,7 @@ class Metrics:
 
 
 def metrics_of(agent, accept="*/*"):
-    status, headers, body = agent.get("/metrics", {"Accept": accept})
+    status, _, body = agent.get("/metrics", {"Accept": accept})
     if status != 200:
         raise AssertionError(f"/metrics says {status}")
     return Metrics(body)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import time
+import types
 
 from bad_server import BadServer, send
 from harness import PATIENCE_SECONDS, Agent, TestCase, free_port
@@ -14,6 +15,7 @@ from metrics_reader import Metrics, metrics_of
 from nginx_server import Certificates, Nginx
 from prometheus_server import Prometheus, promtool
 from run_agent import RunAgent
+from test_haproxy import Haproxy
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -368,13 +370,22 @@ class Askers(TestCase):
         for value in last.values():
             self.assertTrue(-1 < time.time() - value < PATIENCE_SECONDS)
 
+    def test_a_real_haproxy(self):
+        for check in ("option httpchk", "option httpchk GET /ready",
+                      "option httpchk\n    http-check send meth GET uri /ready ver HTTP/1.1 hdr Host x"):
+            with self.subTest(check), Agent("") as agent:
+                Haproxy(self, [types.SimpleNamespace(name="a", port=agent.port)], "    " + check,
+                        "check inter 100ms")
+                agent.wait_for(lambda a: metrics_of(a).one("readyd_requests_total", endpoint="ready",
+                                                           asker="haproxy", status="200") > 1)
+
     def test_the_kept_answer_is_counted_as_what_it_says(self):
         with Agent("") as agent:
             agent.wait_ready()
             for _ in range(3):
-                agent.get("/ready")
+                agent.get("/ready", {"User-Agent": "curl/8"})
             agent.admin("/drain", method="POST")
-            agent.get("/ready")
+            agent.get("/ready", {"User-Agent": "curl/8"})
             metrics = metrics_of(agent)
             self.assertGreaterEqual(metrics.one("readyd_requests_total", endpoint="ready",
                                                 asker="other", status="200"), 3)

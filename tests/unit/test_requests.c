@@ -13,31 +13,24 @@
 static void test_askers(void **state)
 {
 	static const struct {
-		const char *method, *user_agent;
-		bool has_host;
+		const char *user_agent;
 		enum asker_kind kind;
 	} cases[] = {
-		{"GET", "kube-probe/1.34", true, ASKER_KUBELET},
-		{"GET", "Envoy/HC", true, ASKER_ENVOY},
-		{"GET", "Prometheus/2.42.0", true, ASKER_PROMETHEUS},
-		{"GET", "Go-http-client/1.1", true, ASKER_GO},
-		{"GET", "Traefik", true, ASKER_TRAEFIK},
-		{"GET", "HAProxy", true, ASKER_HAPROXY},
-		{"OPTIONS", NULL, false, ASKER_HAPROXY}, /* option httpchk */
-		{"GET", NULL, false, ASKER_HAPROXY},     /* option httpchk GET /ready */
-		{"OPTIONS", NULL, true, ASKER_HAPROXY},
-		{"GET", NULL, true, ASKER_OTHER},
-		{"GET", "", false, ASKER_OTHER},
-		{"GET", "curl/8.14.1", true, ASKER_OTHER},
-		{"OPTIONS", "Mozilla/5.0", true, ASKER_OTHER},
-		{"GET", "kube-prob", true, ASKER_OTHER},
+		{"kube-probe/1.34", ASKER_KUBELET},
+		{"Envoy/HC", ASKER_ENVOY},
+		{"Prometheus/2.42.0", ASKER_PROMETHEUS},
+		{"Go-http-client/1.1", ASKER_GO},
+		{"Traefik", ASKER_TRAEFIK},
+		{"HAProxy", ASKER_HAPROXY},
+		{NULL, ASKER_HAPROXY},
+		{"", ASKER_OTHER},
+		{"curl/8.14.1", ASKER_OTHER},
+		{"kube-prob", ASKER_OTHER},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		assert_int_equal(asker_kind_of(cases[i].method, cases[i].user_agent,
-					       cases[i].has_host),
-				 cases[i].kind);
+		assert_int_equal(asker_kind_of(cases[i].user_agent), cases[i].kind);
 }
 
 static void test_names_and_statuses(void **state)
