@@ -219,7 +219,7 @@ static int watch_terminal(const struct status *status)
 {
 	static const int waking[] = {SIGWINCH, SIGCONT};
 	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
-	const struct timespec pause = {.tv_sec = WATCH_SECONDS};
+	const struct timespec pause = {.tv_sec = WATCH_SECONDS}, no_time = {0};
 	struct terminal terminal;
 	struct view view = {.taken_us = 0};
 	sigset_t waking_set, ending_set;
@@ -230,8 +230,12 @@ static int watch_terminal(const struct status *status)
 	set_of(&ending_set, ending, sizeof(ending) / sizeof(ending[0]));
 	sigprocmask(SIG_BLOCK, &waking_set, NULL);
 	for (;;) {
+		terminal_take_size(&terminal);
+		refresh(status, &terminal, &view);
+		/* While it was stopped, the shell has written. */
+		if (sigtimedwait(&waking_set, NULL, &no_time) == SIGCONT)
+			terminal_resume(&terminal);
 		if (terminal_begin(&terminal)) {
-			refresh(status, &terminal, &view);
 			draw(status, &view, &terminal);
 			sigprocmask(SIG_BLOCK, &ending_set, NULL);
 			terminal_end(&terminal);

@@ -69,7 +69,7 @@ static bool flush(struct terminal *terminal)
 }
 
 /* Each time, because only the processes in the foreground are told of a change. */
-static void take_size(struct terminal *terminal)
+void terminal_take_size(struct terminal *terminal)
 {
 	struct winsize size = {0};
 
@@ -91,7 +91,7 @@ bool terminal_begin(struct terminal *terminal)
 {
 	if (!flush(terminal))
 		return false;
-	take_size(terminal);
+	terminal_take_size(terminal);
 	go_back(terminal);
 	/* What is wider than it seems must not go on in the next line. */
 	buffer_text(&terminal->output, "\033[?7l");

@@ -22,6 +22,9 @@ bool terminal_is_capable(int fd);
 /* Prepares to draw on the terminal `fd`, which stays as it is. 0, or -1 with errno set. */
 int terminal_open(struct terminal *terminal, int fd);
 
+/* Takes the present size. */
+void terminal_take_size(struct terminal *terminal);
+
 /* Begins a drawing, over the last one: takes the present size, and leaves it to the caller to
  * append lines to `output`, each ended by terminal_end_line(). Returns false when the terminal has
  * not yet taken all of what went before: there is nothing to draw then. */
