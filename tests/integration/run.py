@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the integration tests against one readyd binary.
 
-usage: run.py --binary PATH [--directory DIR] [--jobs N] [PATTERN...]
+usage: run.py --binary PATH [--directory DIR] [--jobs N] [--timeout SECONDS] [PATTERN...]
 
 Every test_*.py in the directory (by default this one) is a process of its own, so that files run side by side and a
 crash of one does not hide the others. PATTERN picks files whose name contains it. Ends with the
@@ -20,7 +20,6 @@ import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILE_TIMEOUT_SECONDS = 300
 
 
 class Result(unittest.TextTestResult):
@@ -48,14 +47,14 @@ def run_file(path, report):
     return 1 if failed else 0
 
 
-def start_file(path, binary):
+def start_file(path, binary, timeout):
     """In the parent: one child process for one file; returns its counts and its output."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = [sys.executable, __file__, "--binary", binary, "--child", report.name, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL, start_new_session=True) as child:
             try:
-                output = child.communicate(timeout=FILE_TIMEOUT_SECONDS)[0]
+                output = child.communicate(timeout=timeout)[0]
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 output = child.communicate()[0] + b"\nthe file did not end in time\n"
@@ -69,6 +68,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--directory", type=pathlib.Path, default=HERE)
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
+    parser.add_argument("--timeout", type=float, default=300, help="for one file")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
@@ -80,7 +80,7 @@ def main():
                    if not options.patterns or any(p in path.name for p in options.patterns))
     totals = {"passed": 0, "failed": 0, "skipped": 0}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        started = [pool.submit(start_file, path, binary) for path in files]
+        started = [pool.submit(start_file, path, binary, options.timeout) for path in files]
         for future in concurrent.futures.as_completed(started):
             name, counts, output = future.result()
             for key in totals:

@@ -6,6 +6,7 @@ import unittest
 import stack
 from stack import DOCKER, LOCKED_DOWN, docker, inspect
 
+
 class Examples(stack.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -63,6 +64,7 @@ class Examples(stack.TestCase):
                     self.assertIn(stack.IMAGE, text)
         for path in ("compose/compose.yaml", "compose/roll", "blue-green/compose.yaml", "deploy"):
             self.assertRegex((DOCKER / path).read_text(), "Engine 25 and Compose 2.20.3 or later")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -26,7 +26,7 @@ class HealthStatus(stack.TestCase):
             "--restart=on-failure", "--health-interval=500ms", "--health-retries=2",
             "--health-start-period=60s", "--health-start-interval=100ms", self.image, "serve",
             "-o", "readiness.cache=redis://cache", "-o", "readiness.cache.periodSeconds=0.2",
-            "-o", "readiness.cache.failureThreshold=1")
+            "-o", "readiness.cache.failureThreshold=1", "-o", "drain.delaySeconds=0")
         self.port = int(docker("port", self.agent, "8086").rpartition(":")[2])
         stack.wait_health(self.agent, "healthy")
         self.since = docker("info", "--format", "{{.SystemTime}}")
@@ -61,7 +61,7 @@ class HealthStatus(stack.TestCase):
         """What the agent knew before it was frozen is not its answer when it wakes."""
         docker("pause", self.agent)
         docker("kill", self.cache)
-        time.sleep(4)  # longer than a result is good for: that is the point
+        time.sleep(6)  # longer than a result is good for: that is the point
         docker("unpause", self.agent)
         seen = {self.ready() for _ in range(20)}
         self.assertEqual(seen, {503})
