@@ -1,5 +1,6 @@
 """`readyd wait` under test, while it waits."""
 
+import concurrent.futures
 import subprocess
 
 from harness import BINARY, PATIENCE_SECONDS, clean_environment
@@ -26,8 +27,12 @@ class Waiter:
 
     def end(self):
         """The exit status, once all is read."""
-        self.stdout, rest = self.process.communicate(timeout=PATIENCE_SECONDS)
-        self.log += rest.splitlines(keepends=True)
+        # Not by communicate(), which passes by what wait_line() has already got into its buffer.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            output = pool.submit(self.process.stdout.read)
+            self.log += self.process.stderr.readlines()
+            self.stdout = output.result()
+        self.process.wait(PATIENCE_SECONDS)
         if any("Sanitizer" in line or "runtime error:" in line for line in self.log):
             raise AssertionError("".join(self.log))
         return self.process.returncode
