@@ -8,7 +8,8 @@
 static const char help[] =
 	"usage: readyd serve [OPTION...]\n"
 	"\n"
-	"Runs the configured probes and answers /healthz, /ready and /startup.\n"
+	"Runs the configured probes and answers /healthz, /ready and /startup, and for those who\n"
+	"watch /status, /history and /metrics.\n"
 	"\n" AGENT_OPTIONS_HELP "\n"
 	"Every setting also has an environment variable: READYD_LISTEN=:8086,\n"
 	"READYD_READINESS_CACHE=redis://cache, READYD_READINESS_CACHE__PERIOD_SECONDS=5.\n"

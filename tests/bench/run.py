@@ -284,9 +284,10 @@ def report_scrapes(report, ground, agent, count):
     rows = [[int(word) for word in line.split()] for line in output.splitlines()]
     taken = statistics.median(us for us, _ in rows)
     waited = (after["waited_ns"] - before["waited_ns"]) / (after["at"] - before["at"]) / 1e9
+    cpu_ms = (after["cpu_ns"] - before["cpu_ns"]) / len(rows) / 1e6
     report.line(f"{len(rows)} answers of {rows[0][1] / MIB:.1f} MiB, {min(rows)[0] / 1000:.1f} to "
-                f"{max(rows)[0] / 1000:.1f} ms; others had its processor when it was to run {waited:.1%} "
-                f"of the time")
+                f"{max(rows)[0] / 1000:.1f} ms, {cpu_ms:.1f} ms of CPU each with the runs meanwhile; others had "
+                f"its processor when it was to run {waited:.1%} of the time")
     report.add("/metrics of 10,000 probes", milliseconds(taken), "< 50 ms", taken < 50000, us=taken)
     late = {edge: count - before["late"].get(edge, 0) for edge, count in after["late"].items()}
     p99 = tools.quantile(late, 0.99)
