@@ -266,9 +266,9 @@ def schedule_reading(agent):
 
 # --- being watched -------------------------------------------------------------------------------------
 
-def start_scraper(ground, agent, count, pause_ms):
-    """A process that reads /metrics again and again."""
-    command = [ground.compile("scrape"), tools.CLIENT_CPU, agent.port, "/metrics", count, pause_ms]
+def start_scraper(ground, agent, path, count, pause_ms):
+    """A process that reads a long answer again and again."""
+    command = [ground.compile("scrape"), tools.CLIENT_CPU, agent.port, path, count, pause_ms]
     return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True,
                             env=tools.ENVIRONMENT)
 
@@ -276,7 +276,7 @@ def start_scraper(ground, agent, count, pause_ms):
 def report_scrapes(report, ground, agent, count):
     """How long /metrics of 10,000 probes takes, and what others wait meanwhile."""
     before = schedule_reading(agent)
-    scraper = start_scraper(ground, agent, count, 200)
+    scraper = start_scraper(ground, agent, "/metrics", count, 200)
     output, _ = scraper.communicate()
     if scraper.returncode:
         sys.exit("/metrics is not answered whole")
@@ -309,12 +309,15 @@ def section_watched(options, report):
         alone, watched = [], []
         for _ in range(rounds):
             alone.append(load_round(agent.process.pid, agent.port, seconds)[0])
-            scraper = start_scraper(ground, agent, 0, 1000)
+            # A Prometheus, and a browser that has the page open.
+            watchers = [start_scraper(ground, agent, path, 0, 1000)
+                        for path in ("/metrics", "/status?limit=100")]
             watched.append(load_round(agent.process.pid, agent.port, seconds)[0])
-            scraper.kill()
-            scraper.communicate()
+            for watcher in watchers:
+                watcher.kill()
+                watcher.communicate()
         ratio = tools.Ratio(watched, alone)
-        report.add("/ready with a scraper / without, requests a second",
+        report.add("/ready with a scraper and the page / without, requests a second",
                    f"{ratio}: {statistics.median(watched):,.0f} / {statistics.median(alone):,.0f}",
                    f">= 1.0 (to {SAME})", ratio.median >= 1 - SAME, ratio=ratio.median)
 
