@@ -201,6 +201,15 @@ static void start_queued(struct engine *engine)
 	}
 }
 
+static bool is_too_old(const struct engine_probe *probe, int64_t now_us)
+{
+	const struct probe_config *config = probe->config;
+	int64_t allowed_us = config->period_us + config->timeout_us +
+			     probe->engine->config->settings.stale_after_us;
+
+	return probe->tried && may_run(probe) && now_us - probe->result.finished_us > allowed_us;
+}
+
 static void on_result(struct runner *runner, struct probe_result *result)
 {
 	struct engine_probe *probe = runner->owner;
@@ -211,7 +220,7 @@ static void on_result(struct runner *runner, struct probe_result *result)
 	engine_tally_remove(engine->instance.tallies, probe);
 	statistics_note(&probe->statistics, result);
 	remember(probe, result);
-	probe->stale = false;
+	probe->stale = is_too_old(probe, loop_now_us(engine->env->loop));
 	if (success && !probe->health.ever_passed)
 		engine->waiting--;
 	if (health_apply(&probe->health, probe->config, success, probe->started_us)) {
@@ -232,15 +241,6 @@ static void on_result(struct runner *runner, struct probe_result *result)
 }
 
 /* ---- age of results ---- */
-
-static bool is_too_old(const struct engine_probe *probe, int64_t now_us)
-{
-	const struct probe_config *config = probe->config;
-	int64_t allowed_us = config->period_us + config->timeout_us +
-			     probe->engine->config->settings.stale_after_us;
-
-	return probe->tried && may_run(probe) && now_us - probe->result.finished_us > allowed_us;
-}
 
 static void sweep(struct engine *engine, int64_t now_us)
 {

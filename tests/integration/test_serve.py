@@ -444,6 +444,29 @@ class Strain(TestCase):
             agent.wait_ready()
             agent.wait_log(lambda event: event["event"] == "stalled")
 
+    def test_answer_from_before_a_stall_is_no_news(self):
+        """It has waited in the agent's socket, and who sent it is gone."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        config = (f"staleAfterSeconds: 0.2\nreadiness: {{app: {{target: 'http://127.0.0.1:"
+                  f"{server.getsockname()[1]}/', periodSeconds: 0.1, timeoutSeconds: 0.5}}}}\n")
+        with Agent(config) as agent:
+            for hold in (False, True):
+                probe = server.accept()[0]
+                probe.recv(4096)
+                if hold:
+                    agent.signal(signal.SIGSTOP)
+                    server.close()
+                probe.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                probe.close()
+            time.sleep(1.5)  # the stall itself
+            connection = socket.create_connection(("127.0.0.1", agent.port))
+            connection.settimeout(20)
+            connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
+            agent.signal(signal.SIGCONT)
+            self.assertIn(b"503", connection.recv(4096))
+            connection.close()
+
 
 class Life(TestCase):
     def test_ends_within_a_second(self):
