@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import harness
@@ -31,8 +32,11 @@ class Deploy(stack.TestCase):
                                 DEPLOY_READY_SECONDS="20", DEPLOY_WATCH_SECONDS="5")
 
     def start_deploy(self, *arguments):
+        def hear_interrupts():  # which a shell's background job does not
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
         return subprocess.Popen([DEPLOY, *arguments], env=self.environment, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                preexec_fn=hear_interrupts, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE)
 
     def deploy(self, *arguments, expect=0):
