@@ -176,6 +176,8 @@ static enum request_subject subject_of(const struct question *question, const ch
 {
 	enum endpoint endpoint;
 
+	if (answer->kind == ANSWER_BARE)
+		return (enum request_subject)answer->endpoint;
 	if (question->admin && answer_checked_endpoint(path, &endpoint))
 		return (enum request_subject)endpoint;
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {

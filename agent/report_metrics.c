@@ -349,6 +349,8 @@ static void write_probes(struct metrics *metrics, const struct probe_family *fam
 		const struct engine_probe *probe =
 			engine_probe_at(metrics->engine, metrics->next_probe++);
 
+		if (family->has && !family->has(probe))
+			continue;
 		probe_series_set(series, probe);
 		family->write(series, probe);
 		if (piece->len >= PIECE_ENOUGH)

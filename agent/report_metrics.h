@@ -29,6 +29,8 @@ struct probe_series {
 /* A family with samples for each probe. */
 struct probe_family {
 	struct metric_family family;
+	/* Whether there are any for this probe; NULL = for each. */
+	bool (*has)(const struct engine_probe *probe);
 	/* Writes those for one probe, by the beginnings of its lines, one for each name: of a
 	 * histogram _bucket, _sum and _count. */
 	void (*write)(struct probe_series *series, const struct engine_probe *probe);

@@ -219,13 +219,15 @@ static void write_phases(struct probe_series *series, const struct engine_probe 
 
 /* ---- what it saw ---- */
 
-/* Only of those that have seen one: no certificate is not one that has expired long ago. */
+/* No certificate is not one that has expired long ago. */
+static bool has_certificate(const struct engine_probe *probe)
+{
+	return probe->statistics.certificate_expires_s != 0;
+}
+
 static void write_certificate(struct probe_series *series, const struct engine_probe *probe)
 {
-	int64_t expires_s = probe->statistics.certificate_expires_s;
-
-	if (expires_s != 0)
-		sample(series, "}", (uint64_t)expires_s);
+	sample(series, "}", (uint64_t)probe->statistics.certificate_expires_s);
 }
 
 /* What a unit of the Nagios plugin guidelines is in base units. */
@@ -254,12 +256,17 @@ static const struct unit *find_unit(const char *name)
 	return &none;
 }
 
+static bool has_perfdata(const struct engine_probe *probe)
+{
+	return probe->result.perfdata != NULL;
+}
+
 /* Each family takes the values whose base unit is its own; that without one says which it is. */
 static void write_perfdata(struct probe_series *series, const struct engine_probe *probe)
 {
-	const struct perfdata_list *list = probe->runs > 0 ? probe->result.perfdata : NULL;
+	const struct perfdata_list *list = probe->result.perfdata;
 
-	for (size_t i = 0; list && i < list->count; i++) {
+	for (size_t i = 0; i < list->count; i++) {
 		const struct perfdata *item = &list->items[i];
 		const struct unit *unit = find_unit(item->unit);
 
@@ -274,51 +281,69 @@ static void write_perfdata(struct probe_series *series, const struct engine_prob
 }
 
 const struct probe_family probe_families[] = {
-	{{"readyd_probe", METRIC_INFO, NULL, "What each probe is."}, write_info},
+	{{"readyd_probe", METRIC_INFO, NULL, "What each probe is."}, NULL, write_info},
 	{{"readyd_probe_standing", METRIC_GAUGE, NULL,
 	  "What the probe counts as, after its thresholds: 1 for the present one."},
+	 NULL,
 	 write_standing},
 	{{"readyd_probe_transitions", METRIC_COUNTER, NULL, "How often the standing changed."},
+	 NULL,
 	 write_transitions},
 	{{"readyd_probe_last_transition_timestamp_seconds", METRIC_GAUGE, "seconds",
 	  "When the standing last changed, or the probe began."},
+	 NULL,
 	 write_last_transition},
 	{{"readyd_probe_successive_passes", METRIC_GAUGE, NULL,
 	  "How many runs have passed one after the other."},
+	 NULL,
 	 write_passes},
 	{{"readyd_probe_successive_failures", METRIC_GAUGE, NULL,
 	  "How many runs have failed one after the other, as counted against failureThreshold."},
+	 NULL,
 	 write_failures},
 	{{"readyd_probe_stale", METRIC_GAUGE, NULL,
 	  "Whether the last result is older than it may be."},
+	 NULL,
 	 write_stale},
 	{{"readyd_probe_result", METRIC_GAUGE, NULL,
 	  "What the last run came to: 1 for what it was, all 0 before the first."},
+	 NULL,
 	 write_result},
-	{{"readyd_probe_runs", METRIC_COUNTER, NULL, "Runs by what they came to."}, write_runs},
+	{{"readyd_probe_runs", METRIC_COUNTER, NULL, "Runs by what they came to."},
+	 NULL,
+	 write_runs},
 	{{"readyd_probe_reasons", METRIC_COUNTER, NULL, "Runs by reason: those seen, and ok."},
+	 NULL,
 	 write_reasons},
 	{{"readyd_probe_last_run_timestamp_seconds", METRIC_GAUGE, "seconds",
 	  "When the last run ended; 0 before the first."},
+	 NULL,
 	 write_last_run},
 	{{"readyd_probe_duration_seconds", METRIC_HISTOGRAM, "seconds",
 	  "How long runs took, whatever they came to."},
+	 NULL,
 	 write_durations},
 	{{"readyd_probe_phase_duration_seconds", METRIC_SUMMARY, "seconds",
 	  "How long the parts of runs took, of those that got as far: those seen."},
+	 NULL,
 	 write_phases},
 	{{"readyd_probe_certificate_expiry_timestamp_seconds", METRIC_GAUGE, "seconds",
 	  "When the certificate ends that was seen last, also once it has."},
+	 has_certificate,
 	 write_certificate},
 	{{"readyd_probe_perfdata_seconds", METRIC_GAUGE, "seconds",
 	  "What the plugin measured, times."},
+	 has_perfdata,
 	 write_perfdata},
 	{{"readyd_probe_perfdata_bytes", METRIC_GAUGE, "bytes", "What the plugin measured, sizes."},
+	 has_perfdata,
 	 write_perfdata},
 	{{"readyd_probe_perfdata_ratio", METRIC_GAUGE, "ratio",
 	  "What the plugin measured, percentages as 0 to 1."},
+	 has_perfdata,
 	 write_perfdata},
 	{{"readyd_probe_perfdata", METRIC_GAUGE, NULL, "What the plugin measured, anything else."},
+	 has_perfdata,
 	 write_perfdata},
 	{.write = NULL},
 };
