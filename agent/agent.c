@@ -34,6 +34,19 @@ static void choose_config_path(struct agent *agent)
 		agent->config_path = AGENT_DEFAULT_CONFIG;
 }
 
+void agent_hold_signals(void)
+{
+	sigset_t held;
+
+	if (getpid() != 1)
+		return;
+	sigemptyset(&held);
+	sigaddset(&held, SIGTERM);
+	sigaddset(&held, SIGINT);
+	sigaddset(&held, SIGHUP);
+	sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 int agent_take_options(struct agent *agent, const char *help, int argc, char **argv)
 {
 	static const struct option options[] = {

@@ -50,6 +50,10 @@ struct agent {
 	"  -o NAME=VALUE        one setting, stronger than environment and file: listen=:8086,\n" \
 	"                       readiness.cache=redis://cache, readiness.cache.periodSeconds=5\n"
 
+/* As process 1, holds back the signals that end or reload until there is somebody to take them: the
+ * kernel would throw them away. The very first thing to be done. */
+void agent_hold_signals(void);
+
 /* Takes the options of the verb argv[0], up to the first word that is none, whose index is then in
  * `optind`. Returns 0; 1 when `help` was asked for and printed; or -1 after saying what is wrong.
  */

@@ -7,6 +7,11 @@ static const char check_prefix[] = "/check/";
 
 /* ---- waiting ---- */
 
+static bool is_stopping(const struct engine *engine)
+{
+	return (engine_drain_sources(engine) & DRAIN_STOPPING) != 0;
+}
+
 bool answer_is_due(const struct answer_source *source, enum answer_wait wait, int64_t now_us)
 {
 	const struct engine *engine = source->engine;
@@ -14,9 +19,10 @@ bool answer_is_due(const struct answer_source *source, enum answer_wait wait, in
 
 	switch (wait) {
 	case WAIT_READY:
-		return engine_has_been_ready(engine);
+		/* Once the end has begun it never will be. */
+		return engine_has_been_ready(engine) || is_stopping(engine);
 	case WAIT_STARTED:
-		return engine_verdict(engine, ENDPOINT_STARTUP).ok;
+		return engine_verdict(engine, ENDPOINT_STARTUP).ok || is_stopping(engine);
 	case WAIT_ASKERS_GONE:
 		return !engine_is_draining(engine) ||
 		       now_us - engine_draining_since_us(engine) >= delay_us ||

@@ -82,6 +82,10 @@ static int give(const struct order *order, const char *path)
 		fwrite(answer.data, 1, answer.len, stdout);
 	else if (status > 0 && answer.len > 0)
 		fprintf(stderr, "readyd %s: %s", order->verb, answer.data);
+	else if (order->wait && status == CLIENT_SILENT)
+		fprintf(stderr, "readyd %s: the time is over; %s\n", order->verb,
+			order->stop ? "the agent has not ended yet"
+				    : "the instance drains, but is still asked");
 	else
 		fprintf(stderr, "readyd %s: %s\n", order->verb,
 			status > 0 ? "the agent did not understand" : error.text);

@@ -45,7 +45,7 @@ static const char help[] =
 	"\n"
 	"The exit status is the command's, or 128 and the number of the signal that ended it;\n"
 	"127 when it does not exist, 126 when it cannot be executed, 1 for a fault of the\n"
-	"configuration or a failing liveness.\n"
+	"configuration. When a failing liveness ends it, a status of 0 becomes 1.\n"
 	"\n"
 	"in a Dockerfile:\n"
 	"  COPY readyd /readyd\n"
@@ -215,8 +215,10 @@ static int start(struct run *run)
 int cmd_run(int argc, char **argv)
 {
 	struct run run = {0};
-	int result = agent_take_options(&run.agent, help, argc, argv);
+	int result;
 
+	agent_hold_signals();
+	result = agent_take_options(&run.agent, help, argc, argv);
 	if (result != 0)
 		return result > 0 ? 0 : 1;
 	if (optind == argc) {

@@ -26,8 +26,10 @@ static const char help[] =
 int cmd_serve(int argc, char **argv)
 {
 	struct agent agent = {0};
-	int result = agent_take_options(&agent, help, argc, argv);
+	int result;
 
+	agent_hold_signals();
+	result = agent_take_options(&agent, help, argc, argv);
 	if (result != 0)
 		return result > 0 ? 0 : 1;
 	if (optind < argc) {

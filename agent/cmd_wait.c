@@ -417,7 +417,8 @@ static int run(struct wait *wait)
 	return 0;
 }
 
-static void print_json(const struct waiting *waiting)
+/* 0, or -1 when it did not reach the reader. */
+static int print_json(const struct waiting *waiting)
 {
 	for (size_t i = 0; i < waiting->count; i++) {
 		const struct waiting_target *target = &waiting->targets[i];
@@ -435,7 +436,7 @@ static void print_json(const struct waiting *waiting)
 		fwrite(line.data, 1, line.len, stdout);
 		buffer_free(&line);
 	}
-	fflush(stdout);
+	return fflush(stdout) == 0 && !ferror(stdout) ? 0 : -1;
 }
 
 static void tear_down(struct wait *wait)
@@ -499,6 +500,7 @@ int cmd_wait(int argc, char **argv)
 	static struct wait wait;
 	struct faults faults = {0};
 	enum waiting_outcome outcome;
+	bool unwritten;
 	int result;
 
 	wait.request.timeout_us = DEFAULT_TIMEOUT_US;
@@ -517,11 +519,15 @@ int cmd_wait(int argc, char **argv)
 	}
 	result = run(&wait);
 	outcome = wait.waiting.outcome;
-	if (result == 0 && wait.ending_signal == 0 && wait.request.json)
-		print_json(&wait.waiting);
+	unwritten = result == 0 && wait.ending_signal == 0 && wait.request.json &&
+		    print_json(&wait.waiting) < 0;
 	tear_down(&wait);
 	if (result < 0) {
 		fprintf(stderr, "readyd wait: out of memory or descriptors\n");
+		return EXIT_TROUBLE;
+	}
+	if (unwritten) {
+		fprintf(stderr, "readyd wait: the results could not be written to stdout\n");
 		return EXIT_TROUBLE;
 	}
 	return finish(&wait, outcome);

@@ -260,7 +260,35 @@ static const struct field *find_setting(const char *rest)
 	return NULL;
 }
 
-static void apply_variable(const struct edit *edit, bool targets)
+/* Whether it is for the command of `run`, as passEnvironment says in the environment or in the
+ * file: then it may be none of ours. */
+static bool is_passed(const struct edit *edit, char *const *environment)
+{
+	static const char list_name[] = "READYD_PASS_ENVIRONMENT=";
+	const struct node *list = node_member(tree_root(edit->tree), "passEnvironment");
+	size_t len = strlen(edit->variable);
+
+	for (; *environment; environment++) {
+		const char *names = *environment + sizeof(list_name) - 1;
+
+		if (strncmp(*environment, list_name, sizeof(list_name) - 1) != 0)
+			continue;
+		while (*names) {
+			names += strspn(names, ", ");
+			if (strncmp(names, edit->variable, len) == 0 && strcspn(names, ", ") == len)
+				return true;
+			names += strcspn(names, ", ");
+		}
+	}
+	for (const struct node *item = list && list->kind == NODE_LIST ? list->first_child : NULL;
+	     item; item = item->next) {
+		if (item->kind == NODE_SCALAR && strcmp(item->text, edit->variable) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void apply_variable(const struct edit *edit, char *const *environment, bool targets)
 {
 	const char *rest = edit->variable + strlen(prefix), *probe;
 	enum role role = take_role(rest, &probe);
@@ -275,11 +303,12 @@ static void apply_variable(const struct edit *edit, bool targets)
 	field = find_setting(rest);
 	if (field)
 		edit_setting(edit, field);
-	else if (!is_kubernetes_own(rest))
+	else if (!is_kubernetes_own(rest) && !is_passed(edit, environment))
 		fault_unknown_variable(edit, rest);
 }
 
-static void apply_entry(struct tree *tree, const char *entry, bool targets, struct faults *faults)
+static void apply_entry(struct tree *tree, const char *entry, char *const *environment,
+			bool targets, struct faults *faults)
 {
 	size_t len = strcspn(entry, "=");
 	char name[NAME_SIZE];
@@ -293,7 +322,7 @@ static void apply_entry(struct tree *tree, const char *entry, bool targets, stru
 		return;
 	snprintf(name, sizeof(name), "%.*s", (int)len, entry);
 	if (len < sizeof(name))
-		apply_variable(&edit, targets);
+		apply_variable(&edit, environment, targets);
 	else if (targets)
 		edit_fault(&edit, "the name is too long to be a setting");
 }
@@ -303,6 +332,6 @@ void config_edit_by_environment(struct tree *tree, char *const *environment, str
 	/* A target makes room for settings, whatever the order of the variables. */
 	for (int targets = 1; targets >= 0; targets--) {
 		for (char *const *entry = environment; *entry; entry++)
-			apply_entry(tree, *entry, targets == 1, faults);
+			apply_entry(tree, *entry, environment, targets == 1, faults);
 	}
 }

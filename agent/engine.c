@@ -121,6 +121,33 @@ void engine_update_verdicts(struct engine *engine)
 	tell_observers(engine);
 }
 
+const char *drain_source_name(enum drain_source source)
+{
+	switch (source) {
+	case DRAIN_FILE:
+		return "file";
+	case DRAIN_STOPPING:
+		return "stopping";
+	case DRAIN_COMMAND:
+		break;
+	}
+	return "command";
+}
+
+static void note_drain(struct engine *engine, const char *event, enum drain_source source,
+		       bool draining)
+{
+	const struct transition transition = {.kind = TRANSITION_DRAIN,
+					      .at_wall_ms = clock_wall_ms(),
+					      .drain = {drain_source_name(source), draining}};
+	struct log_field fields[] = {log_text("source", drain_source_name(source)),
+				     log_boolean("draining", draining),
+				     {0}};
+
+	log_event(LOG_INFO, event, fields);
+	history_add(&engine->history, &transition);
+}
+
 struct engine *engine_create(const struct probe_env *env, struct config *config,
 			     unsigned drain_sources)
 {
@@ -146,6 +173,10 @@ struct engine *engine_create(const struct probe_env *env, struct config *config,
 	for (int i = 0; i < ENDPOINT_COUNT; i++) {
 		engine->verdicts[i] = (struct verdict){.ok = i == ENDPOINT_LIVENESS};
 		engine->verdicts_since_wall_ms[i] = engine->started_wall_ms;
+	}
+	for (unsigned source = DRAIN_COMMAND; source <= DRAIN_STOPPING; source <<= 1) {
+		if (drain_sources & source)
+			note_drain(engine, "drain", (enum drain_source)source, true);
 	}
 	if (engine_reload(engine, config) < 0 || engine_watch_ages(engine) < 0) {
 		config_free(nothing);
@@ -203,33 +234,6 @@ bool engine_probe_ok(const struct engine_probe *probe)
 }
 
 /* ---- draining ---- */
-
-const char *drain_source_name(enum drain_source source)
-{
-	switch (source) {
-	case DRAIN_FILE:
-		return "file";
-	case DRAIN_STOPPING:
-		return "stopping";
-	case DRAIN_COMMAND:
-		break;
-	}
-	return "command";
-}
-
-static void note_drain(struct engine *engine, const char *event, enum drain_source source,
-		       bool draining)
-{
-	const struct transition transition = {.kind = TRANSITION_DRAIN,
-					      .at_wall_ms = clock_wall_ms(),
-					      .drain = {drain_source_name(source), draining}};
-	struct log_field fields[] = {log_text("source", drain_source_name(source)),
-				     log_boolean("draining", draining),
-				     {0}};
-
-	log_event(LOG_INFO, event, fields);
-	history_add(&engine->history, &transition);
-}
 
 static void set_drain_sources(struct engine *engine, unsigned sources)
 {
@@ -307,14 +311,14 @@ static void forget_results(struct engine *engine)
 
 void engine_pause(struct engine *engine)
 {
-	engine->paused = true;
+	engine->instance.paused = true;
 	forget_results(engine);
 	engine_update_verdicts(engine);
 }
 
 void engine_begin_again(struct engine *engine)
 {
-	engine->paused = false;
+	engine->instance.paused = false;
 	engine->restarts++;
 	forget_results(engine);
 	if (!engine->instance.started) {

@@ -138,7 +138,7 @@ void engine_recount(struct engine *engine)
 		if (!engine->probes[i]->health.ever_passed)
 			engine->waiting++;
 	}
-	if (!engine->paused && !engine->instance.started &&
+	if (!engine->instance.paused && !engine->instance.started &&
 	    engine->instance.tallies[ROLE_STARTUP].hindering == 0)
 		engine_open_gate(engine);
 }

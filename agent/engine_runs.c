@@ -1,5 +1,6 @@
 #include "agent/engine_state.h"
 #include "agent/log.h"
+#include "agent/notified.h"
 
 enum { SWEEP_US = 1000 * 1000 };
 
@@ -8,7 +9,7 @@ enum { SWEEP_US = 1000 * 1000 };
 static bool may_run(const struct engine_probe *probe)
 {
 	/* While it starts, only startup probes run; afterwards, all the others. */
-	return !probe->engine->paused &&
+	return !probe->engine->instance.paused &&
 	       (probe->config->role == ROLE_STARTUP) != probe->engine->instance.started;
 }
 
@@ -267,6 +268,8 @@ static void on_turn(void *owner)
 
 	if (since_us < SWEEP_US + SWEEP_US / 2)
 		return;
+	if (engine->env->notified)
+		notified_forgive(engine->env->notified, now_us);
 	if (since_us > SWEEP_US + engine->config->settings.stale_after_us) {
 		struct log_field fields[] = {log_milliseconds("lateMs", since_us - SWEEP_US), {0}};
 

@@ -18,7 +18,6 @@ struct engine {
 	unsigned drain_sources;   /* of enum drain_source */
 	int64_t draining_since_us, draining_since_wall_ms;
 	bool has_been_ready;
-	bool paused; /* what is watched does not run */
 	int64_t started_us, started_wall_ms;
 	int64_t life_began_us; /* when what is watched was (re)started */
 	uint64_t restarts;     /* of what is watched */

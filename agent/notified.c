@@ -87,6 +87,12 @@ bool notified_take(struct notified *notified, const char *message, size_t len, i
 	return !same_news(&before, notified);
 }
 
+void notified_forgive(struct notified *notified, int64_t now_us)
+{
+	if (notified->sign_of_life_us != 0)
+		notified->sign_of_life_us = now_us;
+}
+
 void notified_remind(struct notified *notified, struct loop *loop, int64_t at_us)
 {
 	if (notified->reminder.position == 0 || at_us < notified->reminder.at_us)

@@ -32,6 +32,10 @@ void notified_reset(struct notified *notified, struct loop *loop, bool asked);
  * news; a sign of life that nobody misses is none. */
 bool notified_take(struct notified *notified, const char *message, size_t len, int64_t now_us);
 
+/* We ourselves were not running until now, and so perhaps neither was the command, or its signs of
+ * life still wait to be read: it gets as much time as after one. */
+void notified_forgive(struct notified *notified, int64_t now_us);
+
 /* Has the reminder fire at `at_us` at the latest. */
 void notified_remind(struct notified *notified, struct loop *loop, int64_t at_us);
 

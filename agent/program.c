@@ -54,7 +54,9 @@ static void execute_from_path(char *const *argv, char *const *environment, const
 
 void program_execute(char *const *argv, char *const *environment, const char *search_path)
 {
-	if (search_path)
+	if (argv[0][0] == '\0')
+		errno = ENOENT; /* and not the directory that a search would find */
+	else if (search_path)
 		execute_from_path(argv, environment, search_path);
 	else
 		execve(argv[0], argv, environment);
@@ -141,6 +143,10 @@ void program_explain(const char *name, const char *search_path, const char *dire
 	const char *why = strerror(error_number);
 	bool exists;
 
+	if (name[0] == '\0') {
+		error_set(error, "cannot start \"\": the name of the program is empty");
+		return;
+	}
 	if (directory)
 		found.directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	exists = find_program(name, search_path, &found);

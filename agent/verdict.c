@@ -12,9 +12,10 @@ const char *endpoint_name(enum endpoint endpoint)
 const char *hindrance_name(enum hindrance hindrance)
 {
 	static const char *const names[HINDRANCE_COUNT] = {
-		[HINDRANCE_NONE] = "none",         [HINDRANCE_STARTUP] = "startup",
-		[HINDRANCE_DRAINING] = "draining", [HINDRANCE_STALE] = "stale",
-		[HINDRANCE_LIVENESS] = "liveness", [HINDRANCE_READINESS] = "readiness",
+		[HINDRANCE_NONE] = "none",           [HINDRANCE_COMMAND] = "command",
+		[HINDRANCE_STARTUP] = "startup",     [HINDRANCE_DRAINING] = "draining",
+		[HINDRANCE_STALE] = "stale",         [HINDRANCE_LIVENESS] = "liveness",
+		[HINDRANCE_READINESS] = "readiness",
 	};
 
 	return names[hindrance];
@@ -24,6 +25,7 @@ const char *hindrance_text(enum hindrance hindrance)
 {
 	static const char *const texts[] = {
 		[HINDRANCE_NONE] = "",
+		[HINDRANCE_COMMAND] = "the command is down, and will be started again",
 		[HINDRANCE_STARTUP] = "startup probes have not passed yet",
 		[HINDRANCE_DRAINING] = "draining",
 		[HINDRANCE_STALE] = "stale: results are older than they may be",
@@ -39,6 +41,8 @@ static enum hindrance hindrance_of(const struct instance *instance, enum endpoin
 	const struct tally *liveness = &instance->tallies[ROLE_LIVENESS];
 	const struct tally *readiness = &instance->tallies[ROLE_READINESS];
 
+	if (instance->paused && endpoint != ENDPOINT_LIVENESS)
+		return HINDRANCE_COMMAND;
 	switch (endpoint) {
 	case ENDPOINT_STARTUP:
 		return instance->started ? HINDRANCE_NONE : HINDRANCE_STARTUP;

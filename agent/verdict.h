@@ -15,6 +15,7 @@ const char *endpoint_name(enum endpoint endpoint);
 /* What holds an endpoint back, the first that applies. */
 enum hindrance {
 	HINDRANCE_NONE,
+	HINDRANCE_COMMAND,
 	HINDRANCE_STARTUP,
 	HINDRANCE_DRAINING,
 	HINDRANCE_STALE,
@@ -48,6 +49,7 @@ struct instance {
 	struct tally tallies[ROLE_COUNT];
 	bool started; /* all startup probes have passed */
 	bool draining;
+	bool paused;   /* what is watched does not run, but will again */
 	bool stopping; /* the end has begun: a failing liveness probe says nothing any more */
 };
 

@@ -165,6 +165,7 @@ class File(unittest.TestCase):
         self.file.touch()
         with Agent(self.config) as agent:
             self.assertEqual(agent.get("/ready")[0], 503)
+            agent.wait_log(lambda event: event["event"] == "drain" and event["source"] == "file")
             self.assertFalse(any(event["event"] == "verdict" and event["endpoint"] == "ready" and
                                  event["status"] == 200 for event in agent.logs))
 
@@ -233,6 +234,21 @@ class Wait(unittest.TestCase):
             self.assertGreater(returned, stopped + 0.5)
             self.assertLess(returned, stopped + 20)
 
+    def test_more_askers_than_are_remembered(self):
+        with Agent(NO_PROBES, drain_delay=2) as agent:
+            askers = [{"User-Agent": f"balancer {number}"} for number in range(100)]
+            for headers in askers:
+                agent.get("/ready", headers)
+            done = drain(agent, "--wait")
+            self.assertEqual((done.returncode, done.stdout),
+                             (0, "draining, and drain.delaySeconds is over\n"))
+
+    def test_who_asked_once_may_come_again(self):
+        with Agent(NO_PROBES, drain_delay=2) as agent:
+            agent.get("/ready")
+            self.assertEqual(drain(agent, "--wait").stdout,
+                             "draining, and drain.delaySeconds is over\n")
+
     def test_it_waits_no_longer_than_the_delay(self):
         with Agent(NO_PROBES, drain_delay=1) as agent:
             agent.get("/ready")
@@ -262,7 +278,8 @@ class Wait(unittest.TestCase):
                 self.poll(agent, waiting.done)
                 done = waiting.result()
             self.assertEqual((done.returncode, done.stderr),
-                             (1, "readyd drain: the agent does not answer\n"))
+                             (1, "readyd drain: the time is over; the instance drains, but is "
+                                 "still asked\n"))
             # Who has hung up is not held any longer, and the drain stands.
             self.assertEqual(agent.get("/ready")[0], 503)
 
@@ -301,6 +318,16 @@ class Gate(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stdout, "^fail readiness: .*there exit_code")
 
+    def test_it_is_let_go_when_the_end_begins(self):
+        with Agent(self.config, drain_delay=60) as agent:
+            before = agent.descriptors()
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                gate = pool.submit(self.gate, agent)
+                agent.wait_for(lambda agent: agent.descriptors() > before)
+                agent.process.terminate()
+                self.assertEqual(gate.result().returncode, 1)
+            self.assertIsNone(agent.process.poll())
+
     def test_startup_and_json(self):
         with Agent(self.config.replace("readiness", "startup")) as agent:
             with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -330,6 +357,9 @@ class Gate(unittest.TestCase):
                        "the gate's connection")
             agent.process.kill()
             agent.process.wait()
+            # A probe's process that was just being started lives a moment longer.
+            wait_until(lambda: "no readyd listens" in
+                       readyd("status", "--socket", socket).stderr, "a free name")
             self.file.touch()
             with Agent(self.config, args=["-o", f"socket={socket}"]):
                 self.assertEqual(gate.result().returncode, 0)

@@ -54,6 +54,7 @@ class Status(TestCase):
         for words, status, sentence in (
                 (["no-such-program"], 127, "cannot start no-such-program: no such program in PATH"),
                 (["/no/such/program"], 127, "cannot start /no/such/program: no such file"),
+                ([""], 127, "the name of the program is empty"),
                 ([script], 127, "its interpreter /nowhere/interpreter does not exist"),
                 ([plain], 126, "it is not executable (chmod +x is missing)"),
                 ([self.tmp], 126, "it is a directory"),
@@ -108,6 +109,34 @@ class Status(TestCase):
 
 class Inheritance(TestCase):
     """The command finds itself as if readyd were not there."""
+
+    def test_a_variable_that_is_none_of_ours_is_passed_on_when_it_is_named(self):
+        mine = {"READYD_MINE": "x"}
+        done = run("env", env=mine)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("environment READYD_MINE: there is no such setting", done.stderr)
+        done = run("env", env={**mine, "READYD_PASS_ENVIRONMENT": "READYD_OTHER, READYD_MINE"})
+        self.assertIn("READYD_MINE=x", done.stdout.splitlines())
+        file = self.tmp / "readyd.yaml"
+        file.write_text("passEnvironment: [READYD_MINE]\n")
+        done = run("env", env=mine, options=["-c", file])
+        self.assertIn("READYD_MINE=x", done.stdout.splitlines())
+
+    def test_a_signal_is_not_lost_before_the_start(self):
+        """The kernel throws away what process 1 has not made ready for."""
+        process = subprocess.Popen([*NAMESPACE, BINARY, "run", "-c", "-", "-o", "listen=none",
+                                    *NOWHERE, "--", "sleep", "60"], stdin=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=clean_environment(), text=True)
+        self.addCleanup(self.end, process)
+        inside = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        pid = int(wait_until(inside.read_text, "readyd's start").split()[0])
+        blocked = 1 << (signal.SIGTERM - 1)
+        wait_until(lambda: int(re.search(r"SigBlk:\s*(\w+)", pathlib.Path(
+            f"/proc/{pid}/status").read_text())[1], 16) & blocked, "the first statement")
+        os.kill(pid, signal.SIGTERM)
+        _, log = process.communicate("service: web\n", timeout=PATIENCE_SECONDS)
+        self.assertIn('"event":"stopping","by":"SIGTERM"', log)
+        self.assertEqual(process.returncode, 128 + signal.SIGTERM)
 
     def test_the_environment_is_clean(self):
         shown = run("env", options=["-o", "passEnvironment=READYD_SERVICE"],
