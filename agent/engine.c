@@ -298,12 +298,8 @@ static void begin_again(struct engine_probe *probe)
 
 static void forget_results(struct engine *engine)
 {
-	const struct transition transition = {.kind = TRANSITION_RESTART,
-					      .at_wall_ms = clock_wall_ms()};
-
 	engine->life_began_us = clock_monotonic_us();
 	engine->instance.started = false;
-	history_add(&engine->history, &transition);
 	for (size_t i = 0; i < engine->count; i++)
 		begin_again(engine->probes[i]);
 	engine_recount(engine);
@@ -318,8 +314,12 @@ void engine_pause(struct engine *engine)
 
 void engine_begin_again(struct engine *engine)
 {
+	const struct transition transition = {.kind = TRANSITION_RESTART,
+					      .at_wall_ms = clock_wall_ms()};
+
 	engine->instance.paused = false;
 	engine->restarts++;
+	history_add(&engine->history, &transition);
 	forget_results(engine);
 	if (!engine->instance.started) {
 		for (size_t i = 0; i < engine->count; i++)
