@@ -169,14 +169,20 @@ static void on_redraw(struct loop_timer *timer)
 static void log_target(enum log_level level, const char *event, const struct waiting *waiting,
 		       const struct waiting_target *target)
 {
+	char in_a_row[64] = "";
 	struct log_field fields[] = {
 		log_text("target", target->config->name),
 		log_text("reason", target->tried ? probe_reason_name(target->result.reason) : ""),
 		log_text("message", target->tried ? target->result.message : "no answer yet"),
+		log_text("inARow", in_a_row),
 		log_milliseconds("waitedMs", clock_monotonic_us() - waiting->started_us),
 		{0},
 	};
 
+	/* "ok" alone would not say what is still waited for. */
+	if (target->needed > 1 && target->in_a_row > 0 && target->done_us == 0)
+		snprintf(in_a_row, sizeof(in_a_row), "%lld of %lld", (long long)target->in_a_row,
+			 (long long)target->needed);
 	log_event(level, event, fields);
 }
 

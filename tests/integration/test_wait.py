@@ -131,6 +131,11 @@ class Targets(WaitTestCase):
         self.assertLess(time.monotonic() - started, 6)
         self.assertEqual(done.stderr.count(" done "), 8)
 
+    def test_what_lacks_is_said(self):
+        done = readyd("wait", "exec:/bin/true", "--successes", "3", "--timeout", "0.5")
+        self.assertEqual(done.returncode, 124)
+        self.assertRegex(done.stderr, r'timed_out target=exec:/bin/true reason=ok inARow="1 of 3"')
+
     def test_all_must_pass(self):
         target, path = self.file_target()
         waiter = self.wait("exec:/bin/true", target, "exec:/bin/echo")
