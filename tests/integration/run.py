@@ -3,9 +3,10 @@
 
 usage: run.py --binary PATH [--directory DIR] [--jobs N] [--timeout SECONDS] [PATTERN...]
 
-Every test_*.py in the directory (by default this one) is a process of its own, so that files run side by side and a
-crash of one does not hide the others. PATTERN picks files whose name contains it. Ends with the
-line "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
+Every test_*.py in the directory (by default this one) is a process of its own, so that files run
+side by side and a crash of one does not hide the others. What a file prints is shown if it fails, and
+otherwise only its lines that begin with "measured: ". PATTERN picks files whose name contains it. Ends
+with the line "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
 """
 
 import argparse
@@ -91,6 +92,10 @@ def main():
                 print(f"  skipped {reason}")
             if counts["failed"]:
                 print(output, flush=True)
+            else:
+                for line in output.splitlines():
+                    if line.startswith("measured: "):
+                        print("  " + line, flush=True)
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped")
     return 1 if totals["failed"] or not files else 0
 

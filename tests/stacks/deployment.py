@@ -62,6 +62,6 @@ class Deploy(stack.TestCase):
         raise AssertionError(f"no event {event}")
 
     def assert_lossless(self, load, name):
-        print(f"{name}: {load.summary()}", flush=True)
+        stack.measured(f"{name}: {load.summary()}")
         self.assertEqual(load.lost(), [])
         self.assertGreater(len(load.answers), 100)

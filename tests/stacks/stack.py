@@ -43,6 +43,11 @@ def run(*arguments, check=True, timeout=120, env=None, cwd=None, input=None):
     return done
 
 
+def measured(text):
+    """Has run.py show it in any case."""
+    print(f"\nmeasured: {text}", flush=True)
+
+
 def docker(*arguments, **options):
     """What the client prints."""
     return run("docker", *arguments, **options).stdout.strip()

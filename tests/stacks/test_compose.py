@@ -95,7 +95,7 @@ class Compose(stack.TestCase):
             failed = self.roll("never", check=False)
             self.assertEqual(failed.returncode, 1, failed.stdout + failed.stderr)
             self.assertIn("version never: not healthy in time; the old instances stay", failed.stderr)
-        print(f"rolling replacement in {took:.1f} s, and one that failed: {load.summary()}", flush=True)
+        stack.measured(f"rolling replacement in {took:.1f} s, and one that failed: {load.summary()}")
         self.assertEqual(load.lost(), [])
         self.assertEqual(len(self.project.containers("shop")), 2)
         self.assertGreater(load.versions()["2"], 50)

@@ -3,6 +3,7 @@
 import unittest
 
 import deployment
+import stack
 from traffic import Load
 
 
@@ -27,8 +28,8 @@ class Bad(deployment.Deploy):
                 self.assert_lossless(self.put_back(version, reason), f"version {version}")
         load = self.put_back("errors", r"\d+ of \d+ answers of version errors were errors")
         spoilt = load.lost()
-        print(f"version errors: {len(spoilt)} of {len(load.answers)} requests spoilt in "
-              f"{spoilt[-1].at - spoilt[0].at:.1f} s", flush=True)
+        stack.measured(f"version errors: {len(spoilt)} of {len(load.answers)} requests spoilt in "
+                       f"{spoilt[-1].at - spoilt[0].at:.1f} s")
         self.assertEqual({answer.status for answer in spoilt}, {500})
         self.assertLess(spoilt[-1].at - spoilt[0].at, 10)
 

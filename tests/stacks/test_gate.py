@@ -52,8 +52,8 @@ class Gate(stack.TestCase):
         accepts = project.log_time("db", ACCEPTS)
         healthy = project.first_healthy("db", since) - accepts
         started = project.started("dependent") - accepts
-        print(f"{name}: healthy after {healthy:.3f} s, dependent started after {started:.3f} s",
-              flush=True)
+        stack.measured(f"{name}: healthy after {healthy:.3f} s, "
+                       f"dependent started after {started:.3f} s")
         return healthy, started
 
     def test_opens_soon_and_not_before(self):

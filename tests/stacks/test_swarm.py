@@ -53,7 +53,7 @@ class Swarm(stack.TestCase):
                                 ("ill", "rollback_completed"), ("crash", "rollback_completed")):
             with self.subTest(version), Load(PORT, per_second=50) as load:
                 took = self.update(version, expect)
-            print(f"version {version} {expect} after {took:.0f} s: {load.summary()}", flush=True)
+            stack.measured(f"version {version} {expect} after {took:.0f} s: {load.summary()}")
             self.assertEqual(load.lost(), [], version)
             self.assertIn("shop 2:", self.answers()[1])
 
