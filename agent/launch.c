@@ -40,6 +40,7 @@ struct launch {
 	const char *search_path;       /* NULL = argv[0] is a path */
 	const struct account *account; /* NULL = ours */
 	unsigned long descriptor_limit;
+	pid_t parent;
 	int input_fd, output_fd;
 	int highest_fd; /* to be closed one by one; -1 = the kernel can close all at once */
 
@@ -173,6 +174,9 @@ static int become_program(void *argument)
 		fail(STEP_DIRECTORY);
 	/* A change of the user would undo this, so it comes after it. */
 	prctl(PR_SET_PDEATHSIG, command->death_signal ? command->death_signal : SIGKILL);
+	/* A parent that was killed before that sends nothing. */
+	if (getppid() != launch->parent)
+		_exit(1);
 	set_signal_mask(0);
 	program_execute(command->argv, launch->environment, launch->search_path);
 	fail(STEP_PROGRAM);
@@ -284,6 +288,7 @@ pid_t launch_process(const struct child_command *command, int output_fd,
 		.descriptor_limit = descriptor_limit,
 		.input_fd = null_fd,
 		.output_fd = output_fd,
+		.parent = getpid(),
 		.highest_fd = has_close_range ? -1 : highest_descriptor(),
 	};
 	if (find_account(command, &account, &launch->account, error) < 0) {
