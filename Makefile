@@ -219,7 +219,7 @@ run_unit = $(foreach test,$(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test
 run_integration = $(foreach program,$(BUILD)/readyd $(BUILD)/sanitize/readyd, \
 	'integration of $(program)=python3 tests/integration/run.py --binary $(program)')
 run_stacks = 'stacks on an engine of their own=DEPS_CACHE=$(cache) tests/stacks/engine python3 \
-	tests/integration/run.py --binary $(BUILD)/readyd --directory tests/stacks --timeout 900'
+	tests/integration/run.py --binary $(BUILD)/readyd --jobs 2 --directory tests/stacks --timeout 900'
 run_lint = $(foreach tool,clang-format clang-tidy cppcheck checks, \
 	'$(tool)=$(MAKE) -s --no-print-directory SANITIZE=0 lint-$(tool)')
 

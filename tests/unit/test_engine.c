@@ -356,7 +356,7 @@ static void test_a_pause_and_a_new_life(void **unused)
 	starts = readiness->starts + liveness->starts;
 	assert_true(engine_verdict(engine, ENDPOINT_LIVENESS).ok);
 	assert_false(engine_verdict(engine, ENDPOINT_STARTUP).ok);
-	assert_int_equal(engine_verdict(engine, ENDPOINT_READINESS).hindrance, HINDRANCE_STARTUP);
+	assert_int_equal(engine_verdict(engine, ENDPOINT_READINESS).hindrance, HINDRANCE_COMMAND);
 	for (int i = 0; i < 5; i++)
 		loop_turn(loop, 10 * MS);
 	assert_int_equal(readiness->starts + liveness->starts, starts);
