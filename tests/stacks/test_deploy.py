@@ -14,6 +14,7 @@ class Good(deployment.Deploy):
     def test_update_and_rollback(self):
         plan = self.deploy("--dry-run", "1")
         self.assertIn("deploy.start", [event["event"] for event in plan])
+        self.assertFalse(self.state.exists())
         self.assertEqual(self.project.containers("shop-blue"), [])
         self.deploy("1")
         self.assertEqual((self.version(), self.running()), ("1", ["shop-blue"]))
@@ -22,6 +23,10 @@ class Good(deployment.Deploy):
             self.assertEqual((self.version(), self.running()), ("2", ["shop-green"]))
             self.assertEqual(self.deploy("2")[-1]["note"], "it was in service already")
             self.deploy("--rollback")
+            self.assertEqual((self.version(), self.running()), ("1", ["shop-blue"]))
+            # What was no good is not gone back to.
+            events = self.deploy("--rollback", expect=1)
+            self.assertEqual(events[-1]["reason"], "there is no version before")
             self.assertEqual((self.version(), self.running()), ("1", ["shop-blue"]))
         self.assert_lossless(load, "update and rollback")
         self.assertGreater(load.versions()["2"], 100)
@@ -50,6 +55,40 @@ class Good(deployment.Deploy):
         self.assertEqual((self.version(), self.running()), ("1", ["shop-blue"]))
         events = self.deploy("--rollback", expect=1)
         self.assertEqual(events[-1]["reason"], "there is no version before")
+
+    def test_settings(self):
+        """A wrong one is refused before anything is done."""
+        for name, value in (("DEPLOY_ERROR_PERCENT", "0.5"), ("DEPLOY_WATCH_SECONDS", "3s"),
+                            ("DEPLOY_MIGRATE_SECONDS", "-1")):
+            self.environment[name] = value
+            events = self.deploy("1", expect=2)
+            self.assertIn(f'"{value}" in DEPLOY_*', events[-1]["reason"])
+            self.environment.pop(name)
+        self.assertFalse(self.state.exists())
+
+    def test_lost_state(self):
+        """Who does not know which colour has the traffic does not touch it."""
+        self.deploy("1")
+        (self.state / "colour.conf").unlink()
+        events = self.deploy("2", expect=1)
+        self.assertIn("does not say which colour has the traffic", events[-1]["reason"])
+        self.assertEqual(self.running(), ["shop-blue"])
+
+    def test_state_that_cannot_be_written(self):
+        """The colour that has the traffic is left alone, and the next run puts things right."""
+        self.deploy("1")
+        self.environment["DEPLOY_WATCH_SECONDS"] = "60"
+        with self.start_deploy("ill") as process:
+            self.wait_event(process, "watch")
+            (self.state / "colour.conf.new").mkdir()
+            rest = process.communicate(timeout=SECONDS)[1]
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("could not be put back", json.loads(rest.splitlines()[-1])["reason"], rest)
+        self.assertIn("shop-green", self.running())
+        (self.state / "colour.conf.new").rmdir()
+        events = self.deploy("--rollback")
+        self.assertEqual(events[-1]["note"], "the deployment that was killed is put back")
+        self.assertEqual((self.version(), self.running()), ("1", ["shop-blue"]))
 
     def interrupt(self, event, number):
         """Starts deploying version 2 and ends that at an event; what was there is there."""
