@@ -298,7 +298,7 @@ function describe(transition) {
 let transitionsDrawn = "";
 
 function drawTransitions() {
-	const key = status.pid + " " + status.transitionCount;
+	const key = status.startedAt + " " + status.transitionCount;
 	if (transitionsDrawn === key)
 		return;
 	transitionsDrawn = key;
@@ -347,7 +347,11 @@ async function ask() {
 			{cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS)});
 		if (!answer.ok)
 			throw new Error("status " + answer.status);
-		status = await answer.json();
+		const said = await answer.json();
+		/* Somebody else may have taken the port meanwhile. */
+		if (!said || !said.verdicts || !said.verdicts.ready || !Array.isArray(said.probes))
+			throw new Error("the answer is not readyd's");
+		status = said;
 		receivedAt = performance.now();
 		failingSince = 0;
 	} catch (error) {
