@@ -324,8 +324,9 @@ int url_parse(struct url *url, const char *text, struct error *error)
 
 bool url_is_secret_name(const char *name, size_t len)
 {
-	static const char *const signs[] = {"pass", "pwd", "secret", "token",      "auth",
-					    "key",  "sig", "code",   "credential", "session"};
+	static const char *const signs[] = {"pass",       "pwd",     "secret", "token",
+					    "auth",       "key",     "sig",    "code",
+					    "credential", "session", "cookie", "community"};
 	char decoded[PARAMETER_NAME_SIZE];
 
 	if (len == 0)
@@ -396,33 +397,52 @@ static bool secret_parameter(const char *text, const char *name, const char **re
 	return true;
 }
 
-/* Finds the password of the user part. What a parser would make of a malformed URL does not matter
- * here: everything from the first ":" to the last "@" is hidden, because a password that was not
- * encoded may hold "@", "/" and "?". */
-static bool user_password(const char *text, const char **ret_from, const char **ret_to)
+/* Whether a user without a password is a name that people want to see: with a database it says as
+ * whom, while elsewhere it may as well be a token. */
+static bool is_user_a_name(const char *text, size_t scheme)
+{
+	static const char *const schemes[] = {"postgres", "postgresql"};
+
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strlen(schemes[i]) == scheme && strncasecmp(text, schemes[i], scheme) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether the "@" of a web address is none of its path or query, which may well have one. */
+static bool is_before_host(const char *text, const char *rest)
+{
+	struct url url;
+
+	if (memchr(rest, '@', strcspn(rest, "/?#")) || url_parse(&url, text, NULL) < 0)
+		return true;
+	url_free(&url);
+	return false;
+}
+
+/* Finds what is secret in the user part: all of it in a web address, where tokens stand in either
+ * place; else the password, or a user without one. What a parser would make of a malformed URL does
+ * not matter here: everything up to the last "@" is hidden, because a password that was not encoded
+ * may hold "@", "/" and "?". */
+static bool secret_user_part(const char *text, const char **ret_from, const char **ret_to)
 {
 	size_t scheme = scheme_len(text);
-	const char *rest = text;
-	const char *colon, *at;
+	bool has_scheme = scheme && strncmp(text + scheme, "://", 3) == 0;
+	bool is_web = has_scheme && strncasecmp(text, "http", 4) == 0;
+	const char *rest = has_scheme ? text + scheme + 3 : text;
+	const char *at = strrchr(rest, '@'), *colon = strchr(rest, ':');
+	const char *slashes = strstr(text, "//");
 
-	if (scheme && strncmp(text + scheme, "://", 3) == 0)
-		rest = text + scheme + 3;
-	at = strrchr(rest, '@');
-	colon = strchr(rest, ':');
-	if (!at || !colon || colon > at)
+	if (!at || (is_web && !is_before_host(text, rest)))
 		return false;
-	/* The path or query of a web address may well have an "@" of its own. */
-	if (rest > text && strncasecmp(text, "http", 4) == 0) {
-		size_t authority_len = strcspn(rest, "/?#");
-		struct url url;
-
-		if (!memchr(rest, '@', authority_len) && url_parse(&url, text, NULL) == 0) {
-			url_free(&url);
-			return false;
-		}
-	}
-	*ret_from = colon + 1;
 	*ret_to = at;
+	if (!is_web && colon && colon < at)
+		*ret_from = colon + 1;
+	else if (slashes && slashes < at && (!has_scheme || !is_user_a_name(text, scheme)))
+		*ret_from = slashes + 2;
+	else
+		return false;
 	return true;
 }
 
@@ -436,7 +456,7 @@ void url_mask(const char *text, char *masked, size_t size)
 
 	if (size == 0)
 		return;
-	user_password(text, &user_from, &user_to);
+	secret_user_part(text, &user_from, &user_to);
 	fragment = strchr(user_to ? user_to : text, '#');
 	for (const char *c = text; *c; c++) {
 		bool was_hidden = c < hidden_to;

@@ -25,9 +25,10 @@ struct url {
 int url_parse(struct url *url, const char *text, struct error *error);
 void url_free(struct url *url);
 
-/* Copies `text` with any password (in the user part, the values of query parameters and of libpq's
- * "name=value" words whose names url_is_secret_name() knows, and a fragment) replaced by "***", and
- * control characters by "?". Works on malformed URLs as well: rather masks too much
+/* Copies `text` with all that may be secret replaced by "***": any password, of a web address the
+ * whole user part, elsewhere a user without a password unless a database is asked for, the values
+ * of query parameters and of libpq's "name=value" words whose names url_is_secret_name() knows, and
+ * a fragment. Control characters become "?". Works on malformed URLs as well: rather masks too much
  * than too little. The copy is cut to fit. */
 void url_mask(const char *text, char *masked, size_t size);
 

@@ -122,30 +122,79 @@ char **exec_arguments(const struct text_list *command, char *const *environment)
 
 /* ---- for people ---- */
 
-/* Whether it is an option such as "--password", whose value is the next argument. */
-static bool is_secret_option(const char *argument)
-{
-	size_t dashes = strspn(argument, "-");
+/* What the word after an option is. */
+enum option_value { VALUE_SHOWN, VALUE_SECRET, VALUE_LOGIN };
 
-	return dashes > 0 && !strpbrk(argument, "= ") &&
-	       url_is_secret_name(argument + dashes, strlen(argument + dashes));
+/* Whether the option's value is a secret: "--no-password" has none. */
+static bool is_secret_option(const char *name, size_t len)
+{
+	return strncasecmp(name, "no-", 3) != 0 && url_is_secret_name(name, len);
 }
 
-/* Cuts the argument where a secret begins: the value of "--password=..." or what follows
- * "Authorization:". Whether there was one. */
-static bool cut_secret(char *argument)
+/* Whether the option's value is "user:password". */
+static bool is_login_option(const char *option, size_t len)
 {
-	size_t dashes = strspn(argument, "-"), len = strcspn(argument + dashes, "= ");
-	char *header = strcasestr(argument, "authorization:");
+	return (len == 2 && memcmp(option, "-u", 2) == 0) ||
+	       (len == 6 && memcmp(option, "--user", 6) == 0);
+}
 
-	if (dashes > 0 && argument[dashes + len] == '=' &&
-	    url_is_secret_name(argument + dashes, len)) {
-		argument[dashes + len + 1] = '\0';
-		return true;
+/* What comes after this argument, if it is an option such as "--password" whose value is the next
+ * one. */
+static enum option_value value_after(const char *argument)
+{
+	size_t dashes = strspn(argument, "-"), len = strlen(argument);
+
+	if (dashes == 0 || strpbrk(argument, "= "))
+		return VALUE_SHOWN;
+	if (is_login_option(argument, len))
+		return VALUE_LOGIN;
+	return is_secret_option(argument + dashes, len - dashes) ? VALUE_SECRET : VALUE_SHOWN;
+}
+
+static bool is_port(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	return digits > 0 && (text[digits] == '\0' || text[digits] == '/');
+}
+
+/* Where the value of a header "X-Api-Key: VALUE" begins, somewhere in the argument, or NULL. */
+static char *secret_header_value(char *argument)
+{
+	for (char *colon = strchr(argument, ':'); colon; colon = strchr(colon + 1, ':')) {
+		char *name = colon;
+
+		/* url_mask() knows what is secret in a URL */
+		if (strncmp(colon, "://", 3) == 0) {
+			colon += strcspn(colon, " \t\r\n'\"") - 1;
+			continue;
+		}
+		while (name > argument &&
+		       (isalnum((unsigned char)name[-1]) || name[-1] == '-' || name[-1] == '_'))
+			name--;
+		if ((name == argument || strchr(" \t\r\n'\"=([{,;", name[-1])) &&
+		    url_is_secret_name(name, (size_t)(colon - name)) && !is_port(colon + 1))
+			return colon + 1;
 	}
-	if (header)
-		header[strlen("authorization:")] = '\0';
-	return header != NULL;
+	return NULL;
+}
+
+/* Where a secret begins that goes to the end of the argument: the value of "--password=...", the
+ * password of a login or the value of a header. NULL if there is none. */
+static char *secret_value(char *argument, bool is_login)
+{
+	size_t dashes = strspn(argument, "-"), len = strcspn(argument, "= ");
+	char *login = is_login ? argument : NULL;
+
+	if (dashes > 0 && argument[len] == '=') {
+		if (is_secret_option(argument + dashes, len - dashes))
+			return argument + len + 1;
+		if (is_login_option(argument, len))
+			login = argument + len + 1;
+	}
+	if (login && strchr(login, ':'))
+		return strchr(login, ':') + 1;
+	return secret_header_value(argument);
 }
 
 static bool is_plain(const char *argument)
@@ -175,17 +224,19 @@ static void add_quoted(struct buffer *buffer, const char *argument)
 }
 
 /* One argument, its secrets masked. */
-static void add_masked(struct buffer *buffer, const char *argument)
+static void add_masked(struct buffer *buffer, const char *argument, bool is_login)
 {
 	char shown[ARGUMENT_SHOWN_MAX] = "***";
 	char *copy = strdup(argument);
 
 	if (copy) {
-		bool was_cut = cut_secret(copy);
+		char *secret = secret_value(copy, is_login);
 
+		if (secret)
+			*secret = '\0';
 		/* from the whole text, because a cut URL would not show that it has a password */
 		url_mask(copy, shown, sizeof(shown) - 3);
-		if (was_cut)
+		if (secret)
 			memcpy(shown + strlen(shown), "***", 4);
 	}
 	free(copy);
@@ -194,15 +245,26 @@ static void add_masked(struct buffer *buffer, const char *argument)
 
 void exec_describe(const struct text_list *command, char *text, size_t size)
 {
+	enum option_value value = VALUE_SHOWN;
 	struct buffer buffer;
-	bool hidden = false;
 
 	buffer_init(&buffer, size - 1);
 	for (size_t i = 0; i < command->count; i++) {
+		const char *argument = command->items[i];
+		enum option_value next = value_after(argument);
+		/* Not the value is "--", and another option that has one. Anything else may be it,
+		 * even if it begins with "-". */
+		bool is_value =
+			value != VALUE_SHOWN && next == VALUE_SHOWN && strcmp(argument, "--") != 0;
+
 		if (i > 0)
 			buffer_text(&buffer, " ");
-		add_masked(&buffer, hidden ? "***" : command->items[i]);
-		hidden = !hidden && is_secret_option(command->items[i]);
+		if (is_value && value == VALUE_SECRET)
+			add_quoted(&buffer, "***");
+		else
+			add_masked(&buffer, argument, is_value);
+		if (strcmp(argument, "--") != 0)
+			value = next;
 	}
 	snprintf(text, size, "%s", buffer.data ? buffer.data : "");
 	buffer_free(&buffer);

@@ -94,6 +94,10 @@ logLevel: debug
 liveness:
   url-user: http://user:{secret('http user part')}@127.0.0.1:{closed}/
 readiness:
+  url-token: http://{secret('http user alone')}@127.0.0.1:{closed}/
+  url-token-alive: http://{secret('http user alone, answered')}@127.0.0.1:{redis.port}/
+  url-token-empty: "https://{secret('https user, empty password')}:@127.0.0.1:{closed}/"
+  redis-user: redis://{secret('redis user alone')}@127.0.0.1:{redis.port}
   url-query: "http://127.0.0.1:{closed}/?token={secret('http query')}&n=1#{secret('fragment')}"
   headers: {{http: {{url: "http://127.0.0.1:{closed}/", httpHeaders: {{X-Api-Key: {secret('header')},
     Authorization: Bearer {secret('authorization')}}}}}}}
@@ -109,6 +113,12 @@ readiness:
   redis-file: {{redis: {{url: "redis://127.0.0.1:{redis.port}", user: u, passwordFile: {self.file('redis file')}}}}}
   tcp-send: {{tcp: {{url: "tcp://127.0.0.1:{redis.port}", send: "AUTH {secret('tcp send')}", expect: OK}}}}
   exec-argument: {{exec: {{command: [/bin/false, --password, {secret('exec argument')}]}}}}
+  exec-after-flag: {{exec: {{command: [/bin/false, --no-password, --token, {secret('exec after flag')}]}}}}
+  exec-after-end: {{exec: {{command: [/bin/false, --password, --, {secret('exec after end')}]}}}}
+  exec-header: {{exec: {{command: [/bin/false, -H, "X-Api-Key: {secret('exec header')}"]}}}}
+  exec-login: {{exec: {{command: [/bin/false, -u, "user:{secret('exec login')}"]}}}}
+  exec-login-option: exec:/bin/false --user=user:{secret('exec login option')}
+  exec-community: {{exec: {{command: [/bin/false, --community, {secret('exec community')}]}}}}
   exec-option: exec:/bin/false --token={secret('exec option')}
   exec-environment: {{exec: {{command: /bin/false, environment: {{PASSWORD: {secret('exec environment')}}}}}}}
   from-variable: ${{SECRET_URL}}
@@ -164,10 +174,16 @@ readiness:
         redis = redis_server.Server(self, requirepass=self.secret("redis"), wait=False)
         for scheme in ("http", "https", "postgres", "redis", "rediss", "tcp"):
             for address in (f"127.0.0.1:{closed}", "127.0.0.1:x", "", "no-such-host.invalid:1"):
-                target = f"{scheme}://u:{self.secret(scheme + ' ' + address)}@{address}/x?token={self.secret(address)}"
-                for verb in (["check"], ["check", "--json"], ["check", "--verbose"], ["wait", "--timeout", "0.2"],
-                             ["wait", "--json", "--timeout", "0.2"]):
-                    self.search_run(*verb, target)
+                users = [f"u:{self.secret(scheme + ' ' + address)}"]
+                if scheme != "postgres":  # where it is a name that is shown
+                    users.append(self.secret(scheme + " user alone " + address))
+                for user in users:
+                    target = f"{scheme}://{user}@{address}/x?token={self.secret(user + address)}"
+                    for verb in (["check"], ["check", "--json"], ["check", "--verbose"],
+                                 ["wait", "--timeout", "0.2"], ["wait", "--json", "--timeout", "0.2"]):
+                        self.search_run(*verb, target)
+        done = self.search_run("check", f"postgres://app@127.0.0.1:{closed}/shop")
+        self.assertIn("app@127.0.0.1", done.stdout + done.stderr)
         url = f"redis://127.0.0.1:{redis.port}"
         for option in (f"password={self.secret('option')}", f"passwordFile={self.file('option file')}",
                        f"pasword={self.secret('misspelt')}",
@@ -190,9 +206,10 @@ readiness:
 
     def test_process_titles(self):
         closed = free_port()
-        for verb in (["wait", "--timeout", "30"], ["wait", "--quiet"]):
+        for verb, url in ((["wait", "--timeout", "30"], "redis://:{}@127.0.0.1:{}"),
+                          (["wait", "--timeout", "30"], "http://{}@127.0.0.1:{}"), (["wait", "--quiet"], "redis://:{}@127.0.0.1:{}")):
             process = subprocess.Popen(
-                [BINARY, *verb, f"redis://:{self.secret('title')}@127.0.0.1:{closed}", "-o",
+                [BINARY, *verb, url.format(self.secret("title"), closed), "-o",
                  f"password={self.secret('title option')}"], env=clean_environment(),
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
             self.addCleanup(process.stderr.close)
