@@ -107,18 +107,11 @@ static int usage_error(const char *sentence, const char *word)
 	return command_usage_error("check", sentence, word);
 }
 
-/* The one asked last, NULL if none. */
-static struct target *last_what(struct check *check)
-{
-	return check->question_count > 0 ? &check->questions[check->question_count - 1].what : NULL;
-}
-
 static int add_what(struct check *check, char *word)
 {
 	if (check->question_count == WHAT_MAX)
 		return usage_error("too many things to check", NULL);
-	if (target_take("check", word, &check->questions[check->question_count].what,
-			last_what(check), &check->options) < 0)
+	if (target_take(&check->options, word, &check->questions[check->question_count].what) < 0)
 		return -1;
 	check->question_count++;
 	return 0;
@@ -162,17 +155,13 @@ static int parse(struct check *check, int argc, char **argv)
 			check->socket_name = optarg;
 			break;
 		case 'o':
-			result = target_take_option("check", optarg, last_what(check),
-						    &check->options);
+			result = target_take_option(&check->options, optarg);
 			break;
 		case 1:
 			result = add_what(check, optarg);
 			break;
-		case ':':
-			result = usage_error("a value is missing after", argv[optind - 1]);
-			break;
 		default:
-			result = usage_error("unknown option", argv[optind - 1]);
+			result = command_option_error("check", letter, argv);
 			break;
 		}
 		if (result < 0)
@@ -512,7 +501,9 @@ int cmd_check(int argc, char **argv)
 	int failed = 0;
 	int parsed;
 
-	check.options = (struct target_options){check.option_items, OPTIONS_MAX, 0};
+	check.options = (struct target_options){.verb = "check",
+						.items = check.option_items,
+						.max = OPTIONS_MAX};
 	parsed = parse(&check, argc, argv);
 	if (parsed != 0)
 		return parsed > 0 ? 0 : 1;

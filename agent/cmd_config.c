@@ -261,10 +261,9 @@ static int parse(struct arguments *arguments, int argc, char **argv)
 						 OVERRIDES_MAX, &arguments->override_count) < 0)
 				return -1;
 			break;
-		case ':':
-			return usage_error("a value is missing after", argv[optind - 1]);
 		default:
-			return usage_error("unknown option", argv[optind - 1]);
+			command_option_error("config", letter, argv);
+			return 1;
 		}
 	}
 	return take_words(arguments, argc - optind, argv + optind);

@@ -117,11 +117,8 @@ static int parse(struct order *order, const struct option *options, const char *
 			if (command_take_timeout(order->verb, optarg, &order->timeout_us) < 0)
 				return -1;
 			break;
-		case ':':
-			return command_usage_error(order->verb, "a value is missing after",
-						   argv[optind - 1]);
 		default:
-			return command_usage_error(order->verb, "unknown option", argv[optind - 1]);
+			return command_option_error(order->verb, letter, argv);
 		}
 	}
 	if (optind < argc)

@@ -106,18 +106,11 @@ static int usage_error(const char *sentence, const char *word)
 
 /* ---- the command line ---- */
 
-/* The one taken last, NULL if none. */
-static struct target *last_target(struct wait_request *request)
-{
-	return request->target_count > 0 ? &request->targets[request->target_count - 1] : NULL;
-}
-
 static int take_target(struct wait_request *request, char *word)
 {
 	if (request->target_count == TARGETS_MAX)
 		return usage_error("too many targets", NULL);
-	if (target_take("wait", word, &request->targets[request->target_count],
-			last_target(request), &request->options) < 0)
+	if (target_take(&request->options, word, &request->targets[request->target_count]) < 0)
 		return -1;
 	request->target_count++;
 	return 0;
@@ -160,7 +153,7 @@ static int take_option(struct wait_request *request, int letter, char **argv)
 		request->config_path = optarg;
 		return 0;
 	case 'o':
-		return target_take_option("wait", optarg, last_target(request), &request->options);
+		return target_take_option(&request->options, optarg);
 	case 't':
 		return take_timeout(request, optarg);
 	case 'i':
@@ -181,10 +174,8 @@ static int take_option(struct wait_request *request, int letter, char **argv)
 		return 0;
 	case 1:
 		return take_target(request, optarg);
-	case ':':
-		return usage_error("a value is missing after", argv[optind - 1]);
 	default:
-		return usage_error("unknown option", argv[optind - 1]);
+		return command_option_error("wait", letter, argv);
 	}
 }
 
@@ -505,7 +496,9 @@ int cmd_wait(int argc, char **argv)
 
 	wait.request.timeout_us = DEFAULT_TIMEOUT_US;
 	wait.request.interval_us = DEFAULT_INTERVAL_US;
-	wait.request.options = (struct target_options){wait.request.option_items, OPTIONS_MAX, 0};
+	wait.request.options = (struct target_options){.verb = "wait",
+						       .items = wait.request.option_items,
+						       .max = OPTIONS_MAX};
 	result = parse(&wait.request, argc, argv);
 	if (result != 0)
 		return result > 0 ? 0 : EXIT_USAGE;

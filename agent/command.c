@@ -1,5 +1,6 @@
 #include "agent/command.h"
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,13 @@ int command_usage_error(const char *verb, const char *sentence, const char *word
 	fprintf(stderr, "readyd %s: %s%s%s; see `readyd %s --help`\n", verb, sentence,
 		word ? ": " : "", shown, verb);
 	return -1;
+}
+
+int command_option_error(const char *verb, int letter, char **argv)
+{
+	return command_usage_error(verb,
+				   letter == ':' ? "a value is missing after" : "unknown option",
+				   argv[optind - 1]);
 }
 
 char *command_take_word(char *word)

@@ -29,6 +29,10 @@ void command_show_word(const char *word, char *shown, size_t size);
  * command_show_word() has it, or none (NULL). Returns -1. */
 int command_usage_error(const char *verb, const char *sentence, const char *word);
 
+/* Says what is wrong with the option that getopt_long() has stopped at; `letter` is what it
+ * returned: ':' or '?'. Returns -1. */
+int command_option_error(const char *verb, int letter, char **argv);
+
 /* Takes -o's "NAME=VALUE" as the next of `overrides`, of which *count of at most `max` are in use.
  * Returns 0, or -1 after saying what is wrong. */
 int command_add_override(const char *verb, char *word, struct override *overrides, size_t max,

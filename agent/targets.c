@@ -13,9 +13,9 @@ static bool is_url(const char *word)
 	return colon && probe_type_by_scheme(word, (size_t)(colon - word));
 }
 
-int target_take(const char *verb, char *word, struct target *target, const struct target *previous,
-		const struct target_options *options)
+int target_take(struct target_options *options, char *word, struct target *target)
 {
+	const char *verb = options->verb;
 	char *text = command_take_word(word);
 
 	if (!text)
@@ -27,23 +27,27 @@ int target_take(const char *verb, char *word, struct target *target, const struc
 	if (!target->is_url && strstr(text, ":/"))
 		return command_usage_error(verb, "no probe type has the scheme of this target",
 					   text);
-	if (!target->is_url && !previous && options->count > 0)
+	if (!target->is_url && !options->last && options->count > 0)
 		return command_usage_error(verb, "-o is for targets, and what is after it is none",
 					   text);
-	target->first_option = previous || !target->is_url ? options->count : 0;
+	target->first_option = options->last ? options->count : 0;
 	target->option_count = options->count - target->first_option;
+	options->last = target;
 	return 0;
 }
 
-int target_take_option(const char *verb, char *word, struct target *last,
-		       struct target_options *options)
+int target_take_option(struct target_options *options, char *word)
 {
-	if (command_add_override(verb, word, options->items, options->max, &options->count) < 0)
+	struct target *last = options->last;
+
+	if (command_add_override(options->verb, word, options->items, options->max,
+				 &options->count) < 0)
 		return -1;
 	if (!last)
 		return 0;
 	if (!last->is_url)
-		return command_usage_error(verb, "-o is for targets, and what is before it is none",
+		return command_usage_error(options->verb,
+					   "-o is for targets, and what is before it is none",
 					   last->word);
 	last->option_count++;
 	return 0;

@@ -18,19 +18,19 @@ struct target {
 
 /* The -o options of all targets, in the caller's storage. */
 struct target_options {
+	const char *verb; /* whose command line it is */
 	struct override *items;
 	size_t max, count;
+	struct target *last; /* that was taken; NULL = none yet */
 };
 
-/* Takes a word as the next target. `previous` is the one before it (NULL = none): the first target
- * also gets the options that stood before it. Returns 0, or -1 after saying what is wrong. */
-int target_take(const char *verb, char *word, struct target *target, const struct target *previous,
-		const struct target_options *options);
+/* Takes a word as the next target. The first one also gets the options that stood before it.
+ * Returns 0, or -1 after saying what is wrong. */
+int target_take(struct target_options *options, char *word, struct target *target);
 
-/* Takes -o's "NAME=VALUE" as a setting of `last` (NULL = of the first target to come). Returns 0,
- * or -1 after saying what is wrong. */
-int target_take_option(const char *verb, char *word, struct target *last,
-		       struct target_options *options);
+/* Takes -o's "NAME=VALUE" as a setting of the last target, or if there is none yet, of the first.
+ * Returns 0, or -1 after saying what is wrong. */
+int target_take_option(struct target_options *options, char *word);
 
 /* Builds the probe of a target that is a URL, with its settings. `weakest` is a setting that yields
  * to them (NULL = none). Its name in results is the target, masked; if `short_name`, cut to leave

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from harness import Agent, BINARY, TestCase, check, clean_environment, readyd
+from harness import Agent, BINARY, SOON_SECONDS, TestCase, check, clean_environment, readyd, settled
 
 CONFIG = ("liveness: {app: 'exec:/bin/true'}\n"
           "readiness:\n  good: 'exec:/bin/true'\n  bad: 'exec:/bin/sh -c \"echo no space; exit 4\"'\n")
@@ -20,8 +20,7 @@ CONFIG = ("liveness: {app: 'exec:/bin/true'}\n"
 class AskTheAgent(TestCase):
     def test_verdicts(self):
         with Agent(CONFIG) as agent:
-            agent.wait_for(lambda a: a.probe("bad")["runs"] and a.probe("good")["runs"] and
-                           a.probe("app")["runs"])
+            agent.wait_for(settled)
             done = agent.check()
             self.assertEqual((done.returncode, done.stdout, done.stderr),
                              (1, "fail readiness: bad exit_code: exit code 4: no space\n", ""))
@@ -42,7 +41,7 @@ class AskTheAgent(TestCase):
 
     def test_json(self):
         with Agent(CONFIG) as agent:
-            agent.wait_for(lambda a: a.probe("bad")["runs"])
+            agent.wait_for(settled)
             bad = json.loads(agent.check("--json", "bad").stdout)
             self.assertEqual((bad["name"], bad["reason"], bad["role"]),
                              ("bad", "exit_code", "readiness"))
@@ -244,7 +243,7 @@ class AskTheAgent(TestCase):
         probes = "".join(f"  {name}: \"exec:/bin/sh -c 'echo {'ä' * 150}; exit 1'\"\n"
                          for name in names)
         with Agent("readiness:\n" + probes) as agent:
-            agent.wait_for(lambda a: all(probe["runs"] for probe in a.status()["probes"]))
+            agent.wait_for(settled)
             for arguments in ((), (names[0],), tuple(names[:20])):
                 done = agent.check(*arguments)
                 self.assertEqual(done.returncode, 1)
@@ -314,15 +313,15 @@ class ProbeHere(TestCase):
         self.assertGreater(time.monotonic() - started, 0.29)
         code, result = check("exec:/bin/sleep 100", timeoutSeconds=0.2)
         self.assertEqual(result["reason"], "timeout")
-        self.assertLess(result["durationMs"], 2900)
+        self.assertLess(result["durationMs"], SOON_SECONDS * 1000)
 
     def test_targets_run_side_by_side(self):
-        done = readyd("check", *["exec:/bin/sleep 0.7"] * 8, "--timeout", "3")
+        done = readyd("check", *["exec:/bin/sleep 2"] * 8, "--timeout", "12")
         self.assertEqual(done.returncode, 0)
 
     def test_agent_and_target_together(self):
         with Agent(CONFIG) as agent:
-            agent.wait_for(lambda a: a.probe("good")["runs"])
+            agent.wait_for(settled)
             self.assertEqual(agent.check("good", "exec:/bin/true").returncode, 0)
             self.assertEqual(agent.check("good", "exec:/bin/false").returncode, 1)
 
@@ -352,7 +351,7 @@ class WhatIsShown(TestCase):
             done = readyd(*arguments)
             self.assertEqual(done.returncode, 1, arguments)
             self.assertNotIn("hunter2", done.stdout + done.stderr, arguments)
-            self.assertIn("u", done.stdout + done.stderr)
+            self.assertIn("***", done.stdout + done.stderr, arguments)
 
     def command_line(self, process):
         return pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -454,6 +453,10 @@ class Usage(TestCase):
             self.assertTrue(done.stderr.startswith("readyd check: ") or done.stdout, arguments)
         done = readyd("check", "http://127.0.0.1/", "-o", "methd=GET")
         self.assertIn("did you mean method", done.stderr)
+        for count, complaint in ((32, "-o is for targets"), (33, "too many things to check")):
+            done = readyd("check", *["liveness"] * count, "-o", "a=b")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(complaint, done.stderr)
 
     def test_help_and_version(self):
         for arguments in (("--help",), ("check", "--help"), ("serve", "--help"),

@@ -19,7 +19,7 @@ import processes
 import redis_server
 from bad_server import BadServer, stall
 from dns_server import DnsServer, Name
-from harness import BINARY, TestCase, check, free_port, readyd, wait_until
+from harness import BINARY, SOON_SECONDS, TestCase, check, free_port, readyd, wait_until
 from waiter import Waiter
 
 
@@ -70,7 +70,7 @@ class Targets(WaitTestCase):
 
     def test_http_opens_its_port_late(self):
         port = free_port()
-        waiter = self.wait(f"http://127.0.0.1:{port}/")
+        waiter = self.wait(f"http://127.0.0.1:{port}/", "-o", "timeoutSeconds=20")
         waiter.wait_line("reason=connect_refused")
         server = http.server.HTTPServer(("127.0.0.1", port), Handler)
         self.addCleanup(server.server_close)
@@ -99,7 +99,7 @@ class Targets(WaitTestCase):
         waiter = self.wait(f"redis://127.0.0.1:{port}")
         waiter.wait_line("reason=connect_refused")
         server = redis_server.Server(self, directory=full.directory, wait=False, port=port,
-                                     key_load_delay=100, loading_process_events_interval_bytes=1024)
+                                     key_load_delay=400, loading_process_events_interval_bytes=1024)
         waiter.wait_line("reason=loading")
         self.assertEqual(waiter.end(), 0)
         self.assertEqual(server.info("persistence")["loading"], "0")
@@ -123,16 +123,16 @@ class Targets(WaitTestCase):
 
     def test_all_at_the_same_time(self):
         """Each try takes a while, and all of them together no longer."""
-        targets = [f"exec:/bin/sh -c 'sleep 1; : {number}'" for number in range(8)]
+        targets = [f"exec:/bin/sh -c 'sleep 2; : {number}'" for number in range(8)]
         options = ["-o", "timeoutSeconds=20"]
         started = time.monotonic()
         done = readyd("wait", *[word for target in targets for word in (target, *options)])
         self.assertEqual(done.returncode, 0)
-        self.assertLess(time.monotonic() - started, 6)
+        self.assertLess(time.monotonic() - started, 2 + 2 * SOON_SECONDS)
         self.assertEqual(done.stderr.count(" done "), 8)
 
     def test_what_lacks_is_said(self):
-        done = readyd("wait", "exec:/bin/true", "--successes", "3", "--timeout", "0.5")
+        done = readyd("wait", "exec:/bin/true", "--successes", "3", "--interval", "60", "--timeout", "3")
         self.assertEqual(done.returncode, 124)
         self.assertRegex(done.stderr, r'timed_out target=exec:/bin/true reason=ok inARow="1 of 3"')
 
@@ -159,11 +159,11 @@ class Rules(WaitTestCase):
 
     def test_timeout(self):
         started = time.monotonic()
-        done = readyd("wait", "--timeout", "300ms", f"tcp://127.0.0.1:{free_port()}", "exec:/bin/true",
+        done = readyd("wait", "--timeout", "3", f"tcp://127.0.0.1:{free_port()}", "exec:/bin/true",
                       "exec:/bin/false")
         self.assertEqual((done.returncode, done.stdout), (124, ""))
-        self.assertGreaterEqual(time.monotonic() - started, 0.3)
-        self.assertLess(time.monotonic() - started, 3)
+        self.assertGreaterEqual(time.monotonic() - started, 3)
+        self.assertLess(time.monotonic() - started, 3 + SOON_SECONDS)
         last = [line for line in done.stderr.splitlines() if " timed_out " in line]
         self.assertRegex(last[0], r"error +timed_out target=tcp://\S+ reason=connect_refused message=")
         self.assertRegex(last[1], r"target=exec:/bin/false reason=exit_code message=")
@@ -175,13 +175,13 @@ class Rules(WaitTestCase):
             done = readyd("wait", "--timeout", "300ms", f"http://127.0.0.1:{silent.port}/", "-o",
                           "timeoutSeconds=600")
             self.assertEqual(done.returncode, 124)
-            self.assertLess(time.monotonic() - started, 3)
+            self.assertLess(time.monotonic() - started, SOON_SECONDS)
             self.assertIn("reason=timeout", done.stderr)
 
     def test_the_last_reason_is_not_that_time_was_over(self):
         target = self.script(f"[ -e {self.tmp}/again ] && exec sleep 600\n"
                              f"touch {self.tmp}/again; exit 9\n")
-        done = readyd("wait", "--timeout", "1s", target, "-o", "timeoutSeconds=600")
+        done = readyd("wait", "--timeout", "4s", target, "-o", "timeoutSeconds=600")
         self.assertEqual(done.returncode, 124)
         self.assertIn("timed_out", done.stderr)
         self.assertNotIn("reason=timeout", done.stderr)
@@ -249,9 +249,9 @@ class Rules(WaitTestCase):
         return (self.tmp / "calls").read_text().count("\n")
 
     def test_back_off(self):
-        self.assertGreater(self.tries_within(1), 5)
+        self.assertGreater(self.tries_within(4), 5)
         self.assertLess(self.tries_within(1), 110)
-        self.assertGreater(self.tries_within(1, "--interval", "1ms"), 5)
+        self.assertGreater(self.tries_within(4, "--interval", "1ms"), 5)
 
     def test_share_of_a_processor(self):
         """Commands that work hard do not take it from the service that is waited for."""
@@ -267,10 +267,10 @@ class Rules(WaitTestCase):
         """Its reasons are told once each, and then once a second."""
         target = self.script(f"echo >>{self.tmp}/calls\n"
                              f"[ $(($(wc -l <{self.tmp}/calls) % 2)) = 0 ] && kill -9 $$\nexit 5\n")
-        done = readyd("wait", "--timeout", "1.5", target)
-        self.assertGreater((self.tmp / "calls").read_text().count("\n"), 5)
+        done = readyd("wait", "--timeout", "4", target)
+        self.assertGreater((self.tmp / "calls").read_text().count("\n"), 8)
         waiting = [line for line in done.stderr.splitlines() if " waiting " in line]
-        self.assertLessEqual(len(waiting), 5)
+        self.assertLessEqual(len(waiting), 8)
         self.assertIn("reason=signal", done.stderr)
 
 
@@ -340,7 +340,7 @@ readiness:
 
 class Output(WaitTestCase):
     def test_json(self):
-        done = readyd("wait", "--json", "--timeout", "0.2", "exec:/bin/true", "exec:/bin/false")
+        done = readyd("wait", "--json", "--timeout", "3", "exec:/bin/true", "exec:/bin/false")
         self.assertEqual(done.returncode, 124)
         good, bad = map(json.loads, done.stdout.splitlines())
         self.assertEqual((good["state"], bad["state"], bad["reason"]), ("pass", "fail", "exit_code"))
@@ -349,7 +349,7 @@ class Output(WaitTestCase):
     def test_quiet(self):
         done = readyd("wait", "--quiet", "exec:/bin/true")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
-        done = readyd("wait", "-q", "--timeout", "0.1", "exec:/bin/true", "exec:/bin/false")
+        done = readyd("wait", "-q", "--timeout", "3", "exec:/bin/true", "exec:/bin/false")
         self.assertEqual(done.returncode, 124)
         self.assertRegex(done.stderr, r"\A\S+ error +timed_out target=exec:/bin/false reason=exit_code .*\n\Z")
 
@@ -367,6 +367,7 @@ class Output(WaitTestCase):
                 (["--timeout"], "a value is missing after: --timeout"),
                 (["-o", "a=b"], "-o is for targets, and there is none"),
                 (["exec:/bin/true", "-o", "bogus=1"], "bogus"),
+                (["exec:/bin/true"] * 257, "too many targets"),
                 (["tcp://nowhere"], "port")):
             done = readyd("wait", *arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
@@ -380,7 +381,7 @@ class Output(WaitTestCase):
 
     def test_password_is_in_no_title_and_no_output(self):
         target = f"redis://:geheim@127.0.0.1:{free_port()}"
-        waiter = self.wait("--timeout", "0.5", target)
+        waiter = self.wait("--timeout", "5", target)
         waiter.wait_line("reason=connect_refused")
         title = pathlib.Path(f"/proc/{waiter.process.pid}/cmdline").read_text()
         self.assertEqual(waiter.end(), 124)
