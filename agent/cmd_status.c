@@ -145,7 +145,7 @@ struct view {
 
 static void draw_line(struct terminal *terminal, const char *line, size_t len)
 {
-	if (terminal->drawn + 1 >= terminal->rows)
+	if (terminal->drawn >= terminal_room(terminal))
 		return;
 	buffer_append(&terminal->output, line, len);
 	terminal_end_line(terminal);
@@ -170,18 +170,62 @@ static void draw_error(const struct status *status, const struct view *view,
 	buffer_free(&line);
 }
 
+/* What the lines of a table are, by the order in which they are left out when there is no room. */
+enum line_kind { LINE_BLANK, LINE_TITLES, LINE_END, LINE_PROBE, LINE_INSTANCE, LINE_KINDS };
+
+/* The line that begins at `at` in the table. */
+static enum line_kind kind_of(const char *table, const char *at)
+{
+	size_t len = strcspn(at, "\n");
+
+	if (at == table)
+		return LINE_INSTANCE;
+	if (len == 0)
+		return LINE_BLANK;
+	if (at[len] == '\0' || at[len + 1] == '\0')
+		return LINE_END;
+	/* Titles stand where the lines of probes begin: behind the first blank. */
+	return at == strstr(table, "\n\n") + 2 ? LINE_TITLES : LINE_PROBE;
+}
+
+static const char *next_line(const char *at)
+{
+	size_t len = strcspn(at, "\n");
+
+	return at + len + (at[len] == '\n' ? 1 : 0);
+}
+
+/* The table, or what matters most of it. */
+static void draw_table(const char *table, struct terminal *terminal)
+{
+	size_t room = terminal_room(terminal) - terminal->drawn;
+	size_t counts[LINE_KINDS] = {0}, count = 0;
+	int least = LINE_BLANK;
+
+	for (const char *at = table; *at != '\0'; at = next_line(at)) {
+		counts[kind_of(table, at)]++;
+		count++;
+	}
+	for (; count > room && least < LINE_PROBE; least++)
+		count -= counts[least];
+	for (const char *at = table; *at != '\0'; at = next_line(at)) {
+		enum line_kind kind = kind_of(table, at);
+		size_t len = strcspn(at, "\n");
+
+		/* The other lines are as long as the agent was told. */
+		if (kind == LINE_END && len > terminal->columns)
+			len = terminal->columns;
+		if ((int)kind >= least)
+			draw_line(terminal, at, len);
+	}
+}
+
 static void draw(const struct status *status, const struct view *view, struct terminal *terminal)
 {
-	const char *line = view->table.data;
-
 	if (view->error.text[0] != '\0')
 		draw_error(status, view, terminal);
-	while (view->taken_us > 0 && *line != '\0') {
-		size_t len = strcspn(line, "\n");
-
-		draw_line(terminal, line, len);
-		line += len + (line[len] == '\n' ? 1 : 0);
-	}
+	if (view->taken_us > 0)
+		draw_table(view->table.data, terminal);
 }
 
 /* Takes a table that fits the terminal; if there is none, the last one stays. */
@@ -287,10 +331,9 @@ int cmd_status(int argc, char **argv)
 			if (command_take_timeout("status", optarg, &status.timeout_us) < 0)
 				return 1;
 			break;
-		case ':':
-			return usage_error("a value is missing after", argv[optind - 1]);
 		default:
-			return usage_error("unknown option", argv[optind - 1]);
+			command_option_error("status", letter, argv);
+			return 1;
 		}
 	}
 	if (optind < argc)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/report_headline.h"
 #include "agent/report_select.h"
 #include "agent/text.h"
 
@@ -103,28 +104,35 @@ static void put_runs(struct table *table, const struct engine_probe *probe)
 
 /* ---- lines ---- */
 
+/* The verdict alone is coloured, not the endpoint's name before it. */
+static void put_part(struct table *table, const struct headline_part *part)
+{
+	const char *text = part->text, *verdict = strrchr(part->text, ' ') + 1;
+	char name[sizeof(part->text)];
+
+	if (table->used == 0)
+		text += strspn(text, " ");
+	if (!part->is_verdict) {
+		put(table, text);
+		return;
+	}
+	snprintf(name, sizeof(name), "%.*s", (int)(verdict - text), text);
+	/* Narrower than that, only "yes" or "no" is left. */
+	if (table->used + strlen(text) <= table->form.columns)
+		put(table, name);
+	set_colour(table, colour_of(part->verdict.ok, part->verdict.degraded));
+	put(table, verdict);
+	set_colour(table, "\033[0m");
+}
+
 static void write_instance(struct table *table)
 {
-	const struct engine *engine = table->engine;
-	const struct settings *settings = &engine_config(engine)->settings;
+	struct headline_part parts[HEADLINE_PARTS_MAX];
+	size_t count = report_headline(table->engine, table->form.columns, parts);
 
-	put(table, settings->service);
-	put(table, " ");
-	put(table, settings->version ? settings->version : "");
-	for (int i = 0; i < ENDPOINT_COUNT; i++) {
-		struct verdict verdict = engine_verdict(engine, (enum endpoint)i);
-
-		put(table, "  ");
-		put(table, endpoint_name((enum endpoint)i));
-		put(table, " ");
-		set_colour(table, colour_of(verdict.ok, verdict.degraded));
-		put(table, verdict.ok ? "yes" : "no");
-		set_colour(table, "\033[0m");
-		if (!verdict.ok) {
-			put(table, " (");
-			put(table, hindrance_text(verdict.hindrance));
-			put(table, ")");
-		}
+	for (size_t i = 0; i < count; i++) {
+		if (parts[i].shown)
+			put_part(table, &parts[i]);
 	}
 	end_line(table);
 	buffer_text(&table->stream.piece, "\n");

@@ -78,15 +78,22 @@ void terminal_take_size(struct terminal *terminal)
 	terminal->rows = size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
 }
 
+size_t terminal_room(const struct terminal *terminal)
+{
+	return terminal->rows > 1 ? terminal->rows - 1 : 1;
+}
+
 /* To the first line that was drawn, which will be written over. */
 static void go_back(struct terminal *terminal)
 {
 	buffer_text(&terminal->output, "\r");
-	if (terminal->drawn > 0)
-		buffer_format(&terminal->output, "\033[%zuA", terminal->drawn);
-	terminal->drawn = 0;
+	if (terminal->below > 0)
+		buffer_format(&terminal->output, "\033[%zuA", terminal->below);
+	terminal->drawn = terminal->below = 0;
 }
 
+/* A line is erased before it is written: after one that is as wide as the terminal the cursor still
+ * stands on its last character. */
 bool terminal_begin(struct terminal *terminal)
 {
 	if (!flush(terminal))
@@ -95,24 +102,29 @@ bool terminal_begin(struct terminal *terminal)
 	go_back(terminal);
 	/* What is wider than it seems must not go on in the next line. */
 	buffer_text(&terminal->output, "\033[?7l");
+	buffer_text(&terminal->output, terminal->rows > 1 ? "\033[K" : "\033[J");
 	return true;
 }
 
 void terminal_end_line(struct terminal *terminal)
 {
-	buffer_text(&terminal->output, "\033[K\r\n");
 	terminal->drawn++;
+	/* In the only line there is, another one would scroll it away. */
+	if (terminal->rows < 2)
+		return;
+	buffer_text(&terminal->output, "\r\n\033[K");
+	terminal->below++;
 }
 
 void terminal_end(struct terminal *terminal)
 {
-	buffer_text(&terminal->output, "\033[J\033[?7h");
+	buffer_text(&terminal->output, terminal->rows > 1 ? "\033[J\033[?7h" : "\033[?7h");
 	flush(terminal);
 }
 
 void terminal_resume(struct terminal *terminal)
 {
-	terminal->drawn = 0;
+	terminal->drawn = terminal->below = 0;
 }
 
 void terminal_wipe(struct terminal *terminal)

@@ -12,7 +12,8 @@ struct terminal {
 	int fd;               /* not blocking, a description of its own */
 	struct buffer output; /* on its way to the terminal */
 	size_t written;
-	size_t drawn; /* lines of the last drawing */
+	size_t drawn; /* lines of the present or last drawing */
+	size_t below; /* how far below the first of them the cursor is */
 	size_t columns, rows;
 };
 
@@ -24,6 +25,9 @@ int terminal_open(struct terminal *terminal, int fd);
 
 /* Takes the present size. */
 void terminal_take_size(struct terminal *terminal);
+
+/* How many lines may be drawn: the cursor needs one of its own, unless there is but one. */
+size_t terminal_room(const struct terminal *terminal);
 
 /* Begins a drawing, over the last one: takes the present size, and leaves it to the caller to
  * append lines to `output`, each ended by terminal_end_line(). Returns false when the terminal has

@@ -133,7 +133,7 @@ static void draw_lines(struct display *display)
 	const struct waiting *waiting = display->waiting;
 	int64_t now_us = clock_monotonic_us();
 	struct terminal *terminal = &display->terminal;
-	size_t room = terminal->rows > 1 ? terminal->rows - 1 : 1, width, left_out;
+	size_t room = terminal_room(terminal), width, left_out;
 	char text[64];
 
 	if (waiting->count <= room) {

@@ -48,13 +48,17 @@ class Screen:
             self.lines.append("")
         self.top = max(self.top, self.row - self.rows + 1)
 
+    def erase(self):
+        """To the end of the line; behind its last character the cursor still stands on that."""
+        self.lines[self.row] = self.lines[self.row][:min(self.column, self.columns - 1)]
+
     def control(self, private, number, letter):
         if letter == "A":
             self.row = max(self.top, self.row - int(number or 1))
         elif letter == "K" and not number:
-            self.lines[self.row] = self.lines[self.row][:self.column]
+            self.erase()
         elif letter == "J" and not number:
-            self.lines[self.row] = self.lines[self.row][:self.column]
+            self.erase()
             del self.lines[self.row + 1:]
             self.drawings += 1
         elif (private, number) == ("?", "7") and letter in "hl":

@@ -8,7 +8,7 @@ import subprocess
 import termios
 import unittest
 
-from harness import BINARY, PATIENCE_SECONDS, Agent, TestCase, clean_environment, readyd, wait_until
+from harness import BINARY, PATIENCE_SECONDS, Agent, TestCase, clean_environment, readyd, settled, wait_until
 from terminal import Terminal
 
 CONFIG = """
@@ -16,14 +16,10 @@ service: shop
 version: "7"
 liveness: {{app: exec:/bin/true}}
 readiness:
-  flag: {{exec: {{command: [test, -e, {flag}]}}, periodSeconds: 0.1, failureThreshold: 1}}
+  flag: {{exec: {{command: [test, -e, {flag}]}}, periodSeconds: 0.1, timeoutSeconds: 20, failureThreshold: 1}}
   plugin: {{exec: {{nagios: true, command: [sh, -c, 'echo low; exit 1']}}}}
 """
 COLOURS = {"\033[31m", "\033[32m", "\033[33m", "\033[0m"}
-
-
-def settled(agent):
-    return all(probe["runs"] for probe in agent.status()["probes"])
 
 
 class StatusCase(TestCase):
@@ -164,6 +160,65 @@ class Watch(StatusCase):
             terminal.wait_drawings(2)
         terminal.process.send_signal(signal.SIGTERM)
         self.assertEqual(terminal.end()[0], -signal.SIGTERM)
+
+    def test_small_terminals(self):
+        """What matters most is there, nothing is cut in the middle, and nothing scrolls."""
+        agent = self.agent()
+        self.flag.unlink()
+        agent.wait_for(lambda a: a.probe("flag")["standing"] == "failing")
+        full = "shop 7  healthz yes  ready no (a readiness probe does not pass)  startup yes"
+        titles, flag, end = r"PROBE .*", r"flag +readiness .*", "2 probes are not shown, 3 in all"
+        for rows, columns, wanted in (
+                (24, 80, [full, "", titles, r"app .*", flag, r"plugin .*", "", "3 probes in all"]),
+                (7, 80, [full, "", titles, flag, "", end]), (5, 80, [full, titles, flag, end]),
+                (4, 80, [full, flag, end]), (3, 80, [full, flag]), (2, 80, [full]), (1, 80, [full]),
+                (1, 76, [full]), (1, 75, [full.replace(" 7", "")]), (1, 73, [full.removeprefix("shop 7  ")]),
+                (1, 60, ["healthz yes  ready no (a readiness probe does not pass)"]),
+                (1, 50, ["shop 7  ready no (a readiness probe does not pass)"]),
+                (2, 40, ["shop  healthz yes  ready no  startup yes"]), (1, 21, ["healthz yes  ready no"]),
+                (1, 20, ["shop 7  ready no"]), (1, 8, ["ready no"]), (1, 7, ["no"]), (3, 2, ["no", "fl"]),
+                (24, 1, ["n", "", "P", "a", "f", "p", "", "3"]), (1, 1, ["n"])):
+            with self.subTest(rows=rows, columns=columns):
+                terminal = self.status(agent, "--watch", rows=rows, columns=columns)
+                for _ in range(3):
+                    terminal.wait_drawings(1)
+                    terminal.process.send_signal(signal.SIGWINCH)
+                lines = terminal.wait_screen(lambda lines: lines[0])
+                while not lines[-1]:
+                    lines.pop()
+                self.assertEqual(len(lines), len(wanted), lines)
+                for line, pattern in zip(lines, wanted):
+                    self.assertTrue(line == pattern or re.fullmatch(pattern, line), (line, pattern))
+                    self.assertLessEqual(len(line), columns)
+                self.assertEqual((terminal.screen.top, terminal.screen.cut), (0, 0))
+                terminal.process.send_signal(signal.SIGINT)
+                self.assertEqual(terminal.end()[0], -signal.SIGINT)
+
+    def test_small_terminals_without_an_agent(self):
+        for rows, columns in ((4, 80), (1, 80), (1, 1)):
+            terminal = Terminal(self, "status", "--watch", "--socket", "@readyd-test-nobody", stream="stdout",
+                                rows=rows, columns=columns)
+            for _ in range(3):
+                terminal.wait_drawings(1)
+                terminal.process.send_signal(signal.SIGWINCH)
+            terminal.wait_screen(lambda lines, part="no readyd"[:columns]: lines[0].startswith(part))
+            self.assertEqual((terminal.screen.top, terminal.screen.cut), (0, 0))
+            terminal.process.send_signal(signal.SIGINT)
+            self.assertEqual(terminal.end()[0], -signal.SIGINT)
+
+    def test_a_terminal_that_shrinks_and_grows(self):
+        """What stands above the drawing is left alone."""
+        agent = self.agent()
+        terminal = self.status(agent, "--watch", rows=1, columns=60)
+        terminal.wait_screen(lambda lines: "ready yes" in lines[0])
+        for rows in (1, 24, 4, 24, 2, 1, 24):
+            terminal.resize(rows, 60)
+            os.kill(terminal.process.pid, signal.SIGWINCH)
+            lines = terminal.wait_drawings(2)
+            self.assertIn("ready yes", lines[terminal.screen.top])
+            self.assertEqual(sum("ready yes" in line for line in lines[terminal.screen.top:]), 1, lines)
+        terminal.process.send_signal(signal.SIGINT)
+        self.assertEqual(terminal.end()[0], -signal.SIGINT)
 
     def test_agent_comes_and_goes(self):
         name = f"@readyd-test-late-{os.getpid()}"

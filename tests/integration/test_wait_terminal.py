@@ -6,6 +6,7 @@ import termios
 import unittest
 
 import terminal as terminals
+from bad_server import BadServer, wait_close
 from harness import PATIENCE_SECONDS, TestCase, free_port, wait_until
 
 
@@ -29,7 +30,9 @@ class Live(TestCase):
         (path,), (target,) = self.files(1)
         port = free_port()
         terminal = Terminal(self, "exec:/bin/true", target, f"tcp://127.0.0.1:{port}", columns=160)
-        lines = terminal.wait_drawings(3)
+        terminal.wait_drawings(3)
+        lines = terminal.wait_screen(lambda now: len(now) == 4 and now[0].startswith("done") and
+                                     "exit_code" in now[1] and "refused" in now[2])
         self.assertRegex(lines[0], r"^done exec:/bin/true +\d\.\d s$")
         self.assertRegex(lines[1], rf"^wait {target} +\d\.\d s  exit_code: exit code 1")
         self.assertRegex(lines[2], rf"^wait tcp://127.0.0.1:{port} +\d\.\d s  connect_refused: cannot connect")
@@ -53,21 +56,24 @@ class Live(TestCase):
 
     def test_at_once(self):
         """What need not be waited for is not drawn."""
-        terminal = Terminal(self, "exec:/bin/true")
-        self.assertEqual(terminal.end(), (0, ["done exec:/bin/true after 0.0 s"]))
+        with BadServer(wait_close()) as server:
+            terminal = Terminal(self, f"tcp://127.0.0.1:{server.port}")
+            status, lines = terminal.end()
+        self.assertEqual((status, len(lines)), (0, 1))
+        self.assertRegex(lines[0], rf"^done tcp://127.0.0.1:{server.port} after \d\.\d s$")
         self.assertNotIn("\x1b", terminal.raw)
 
     def test_timeout(self):
-        terminal = Terminal(self, "exec:/bin/true", "exec:/bin/false", "--timeout", "0.5")
+        terminal = Terminal(self, "exec:/bin/true", "exec:/bin/false", "--timeout", "3")
         status, lines = terminal.end()
         self.assertEqual(status, 124)
-        self.assertEqual(lines[0], "readyd wait: not done within 0.5 s")
+        self.assertEqual(lines[0], "readyd wait: not done within 3 s")
         self.assertEqual(sorted(line.split()[0] for line in lines[1:]), ["done", "fail"])
         self.assertIn("fail exec:/bin/false exit_code: exit code 1", lines)
 
     def test_quiet(self):
-        terminal = Terminal(self, "--quiet", "exec:/bin/false", "--timeout", "0.4")
-        self.assertEqual(terminal.end(), (124, ["readyd wait: not done within 0.4 s",
+        terminal = Terminal(self, "--quiet", "exec:/bin/false", "--timeout", "3")
+        self.assertEqual(terminal.end(), (124, ["readyd wait: not done within 3 s",
                                                 "fail exec:/bin/false exit_code: exit code 1"]))
         self.assertNotIn("\x1b", terminal.raw)
 
@@ -81,7 +87,7 @@ class Live(TestCase):
             self.assertEqual([line[:4] for line in lines[:3]], ["wait"[:columns]] * 3)
             self.assertEqual(terminal.screen.cut, 0)
             if columns >= 41:
-                self.assertIn(" s  exit_code", lines[0])
+                terminal.wait_screen(lambda now: " s  exit_code" in now[0])
             terminal.process.send_signal(signal.SIGINT)
             self.assertEqual(terminal.end(), (-signal.SIGINT, []))
 
@@ -118,6 +124,18 @@ class Live(TestCase):
             path.touch()
         status, lines = terminal.end()
         self.assertEqual((status, len(lines)), (0, 10))
+
+    def test_a_single_line(self):
+        """Nothing scrolls, and nothing is left behind."""
+        _, targets = self.files(2)
+        for count in (1, 2):
+            terminal = Terminal(self, *targets[:count], rows=1, columns=60)
+            terminal.wait_drawings(4)
+            lines = terminal.wait_screen(lambda now: now[0])
+            self.assertTrue(lines[0].startswith("wait exec:" if count == 1 else "and 2 more"), lines)
+            self.assertEqual((len(lines), terminal.screen.top), (1, 0))
+            terminal.process.send_signal(signal.SIGTERM)
+            self.assertEqual(terminal.end(), (-signal.SIGTERM, []))
 
     def test_continued(self):
         """What others have written in the meantime is left alone."""
