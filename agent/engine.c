@@ -381,6 +381,11 @@ const struct history *engine_history(const struct engine *engine)
 	return &engine->history;
 }
 
+uint64_t engine_measured_dropped(const struct engine *engine)
+{
+	return engine->measured_dropped;
+}
+
 const struct lateness *engine_lateness(const struct engine *engine)
 {
 	return &engine->lateness;

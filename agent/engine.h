@@ -12,6 +12,7 @@
 #include "agent/history.h"
 #include "agent/lateness.h"
 #include "agent/loop.h"
+#include "agent/measured.h"
 #include "agent/runner.h"
 #include "agent/statistics.h"
 #include "agent/verdict.h"
@@ -48,6 +49,7 @@ struct engine_probe {
 	struct engine_probe *next_queued;     /* due, but too many runs are under way */
 	struct past_run history[HISTORY_LEN]; /* a ring: run N is at N % HISTORY_LEN */
 	struct statistics statistics;
+	struct measured *measured; /* NULL = nothing yet */
 };
 
 struct engine;
@@ -147,6 +149,9 @@ int64_t engine_verdict_since_wall_ms(const struct engine *engine, enum endpoint 
 
 /* What has happened lately. */
 const struct history *engine_history(const struct engine *engine);
+
+/* How many values of plugins had no place in struct measured. */
+uint64_t engine_measured_dropped(const struct engine *engine);
 
 /* How late runs started. */
 const struct lateness *engine_lateness(const struct engine *engine);

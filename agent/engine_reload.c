@@ -66,6 +66,7 @@ void engine_probe_destroy(struct engine_probe *probe)
 	runner_release(&probe->runner);
 	probe_result_free(&probe->result);
 	statistics_release(&probe->statistics);
+	free(probe->measured);
 	free(probe);
 }
 

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "agent/engine_state.h"
 #include "agent/log.h"
 #include "agent/notified.h"
@@ -177,6 +179,28 @@ static void log_waiting(const struct engine_probe *probe)
 	log_event(LOG_INFO, "waiting", fields);
 }
 
+/* What the plugin has measured, for who collects it. Once it is told that there is too much. */
+static void note_measured(struct engine_probe *probe, const struct probe_result *result)
+{
+	size_t dropped = measured_note(&probe->measured, result->perfdata);
+	char text[96];
+	struct log_field fields[] = {
+		log_text("probe", probe->config->name),
+		log_text("role", role_name(probe->config->role)),
+		log_text("message", text),
+		{0},
+	};
+
+	probe->engine->measured_dropped += dropped;
+	if (dropped == 0 || !probe->measured || probe->measured->told)
+		return;
+	snprintf(text, sizeof(text),
+		 "its plugin has printed more than %d labels: /metrics leaves out the rest",
+		 MEASURED_MAX);
+	log_event(LOG_WARNING, "perfdata", fields);
+	probe->measured->told = true;
+}
+
 static void remember(struct engine_probe *probe, struct probe_result *result)
 {
 	struct past_run *past = &probe->history[probe->runs % HISTORY_LEN];
@@ -220,6 +244,7 @@ static void on_result(struct runner *runner, struct probe_result *result)
 
 	engine_tally_remove(engine->instance.tallies, probe);
 	statistics_note(&probe->statistics, result);
+	note_measured(probe, result);
 	remember(probe, result);
 	probe->stale = is_too_old(probe, loop_now_us(engine->env->loop));
 	if (success && !probe->health.ever_passed)

@@ -34,6 +34,7 @@ struct engine {
 	int64_t swept_us;
 
 	struct lateness lateness;
+	uint64_t measured_dropped;
 
 	struct engine_observer *observers;
 };

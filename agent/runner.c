@@ -172,9 +172,11 @@ static bool forgive_stall(struct run_slot *slot)
 static void on_deadline(struct loop_timer *timer)
 {
 	struct run_slot *slot = timer->owner;
-	/* In whole milliseconds, or what is left of a budget reads like "0.299981 s". */
-	int64_t timeout_ms = (slot->runner->config->timeout_us + 500) / 1000;
-	double seconds = (double)timeout_ms / 1e3;
+	/* Rounded, or what is left of a budget reads like "0.299981 s". */
+	int64_t timeout_us = slot->runner->config->timeout_us;
+	int64_t unit_us = timeout_us < 100 * 1000 ? 1000 : 10 * 1000;
+	int64_t units = (timeout_us + unit_us / 2) / unit_us;
+	double seconds = (double)(units * unit_us) / 1e6;
 
 	if (forgive_stall(slot))
 		return;

@@ -90,8 +90,12 @@ int64_t tls_certificate_end(const X509 *certificate)
 {
 	const ASN1_TIME *time = X509_get0_notAfter(certificate);
 	struct tm parts;
+	int64_t end_s;
 
-	return time && ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
+	if (!time || ASN1_TIME_to_tm(time, &parts) != 1)
+		return 0;
+	end_s = (int64_t)timegm(&parts);
+	return end_s != 0 ? end_s : -1; /* 0 stands for none */
 }
 
 static void date_text(const ASN1_TIME *time, char *text, size_t size)

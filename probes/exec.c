@@ -416,6 +416,8 @@ const struct probe_type probe_exec = {
 	.summary = "runs a command, which passes with exit code 0",
 	.example = "exec:/app/check",
 	.fields = exec_fields,
+	.reasons = PROBE_REASON_LIST(REASON_CANNOT_START, REASON_EXIT_CODE, REASON_EXIT_WARNING,
+				     REASON_EXIT_UNKNOWN, REASON_SIGNAL, REASON_SLOW),
 	.conf_size = sizeof(struct exec_conf),
 	.state_size = sizeof(struct exec_state),
 	.set_target = set_target,

@@ -322,6 +322,13 @@ const struct probe_type probe_http = {
 	.summary = "sends an HTTP request and judges the answer",
 	.example = "http://127.0.0.1:8080/healthz",
 	.fields = http_fields,
+	.reasons =
+		PROBE_REASON_LIST(PROBE_NETWORK_REASONS, PROBE_TLS_REASONS, REASON_PROTOCOL_ERROR,
+				  REASON_SLOW, REASON_HTTP_STATUS, REASON_REDIRECT,
+				  REASON_TOO_MANY_REDIRECTS, REASON_HEADER_MISMATCH,
+				  REASON_BODY_MISMATCH, REASON_JSON_MISMATCH, REASON_BODY_TIMEOUT,
+				  REASON_BODY_TRUNCATED, REASON_BODY_TOO_LARGE),
+	.phases = PROBE_ALL_PHASES,
 	.conf_size = sizeof(struct http_settings),
 	.state_size = sizeof(struct http_run),
 	.kept_size = sizeof(struct http_kept),

@@ -124,6 +124,8 @@ const struct probe_type probe_notify = {
 	.summary = "what the command of `readyd run` says by sd_notify: READY=1, WATCHDOG=1",
 	.example = "notify:ready",
 	.fields = notify_fields,
+	.reasons = PROBE_REASON_LIST(REASON_CANNOT_START, REASON_NOT_NOTIFIED,
+				     REASON_WATCHDOG_EXPIRED),
 	.conf_size = sizeof(struct notify_conf),
 	.failure_threshold = 1,
 	.set_target = set_target,

@@ -150,6 +150,9 @@ enum probe_reason probe_reason_from_errno(int error_number);
  * byte of the answer. */
 enum probe_phase { PHASE_RESOLVE, PHASE_CONNECT, PHASE_TLS, PHASE_FIRST_BYTE, PHASE_COUNT };
 
+/* All of them, for struct probe_type. */
+#define PROBE_ALL_PHASES ((1U << PHASE_COUNT) - 1)
+
 /* The name of a phase in JSON: "resolve", "connect", "tls", "firstByte". */
 const char *probe_phase_name(enum probe_phase phase);
 
@@ -204,6 +207,18 @@ struct probe_run {
 	void *runner_data;        /* the runner's own */
 };
 
+/* A list of reasons, for struct probe_type. */
+#define PROBE_REASON_LIST(...) ((const unsigned char[]){__VA_ARGS__, REASON_OK})
+
+/* What can come of talking to a server, and of TLS. */
+#define PROBE_NETWORK_REASONS \
+	REASON_DNS_FAILURE, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_UNREACHABLE, \
+		REASON_SOCKET_MISSING, REASON_PERMISSION, REASON_NETWORK_ERROR, \
+		REASON_CONNECTION_CLOSED, REASON_CONNECTION_RESET, REASON_SECRET_UNAVAILABLE
+#define PROBE_TLS_REASONS \
+	REASON_TLS_FAILED, REASON_TLS_UNTRUSTED, REASON_TLS_HOSTNAME, REASON_TLS_EXPIRED, \
+		REASON_TLS_NOT_YET_VALID, REASON_TLS_EXPIRING, REASON_TLS_UNAVAILABLE
+
 /* A probe type. Unused hooks are NULL. */
 struct probe_type {
 	const char *name;            /* the key in the configuration: "http" */
@@ -217,6 +232,10 @@ struct probe_type {
 	size_t conf_size;            /* of the structure that `fields` describes */
 	size_t state_size;
 	size_t kept_size;
+	/* What its runs can come to besides REASON_OK, REASON_TIMEOUT and REASON_RESOURCES, and
+	 * which phases they can have, a bit for each: so that they are counted from the start. */
+	const unsigned char *reasons; /* ends with REASON_OK; NULL = nothing else */
+	unsigned phases;
 	int64_t failure_threshold; /* the default of failureThreshold except under startup; 0 = the
 				    * usual one */
 
