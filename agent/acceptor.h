@@ -1,5 +1,5 @@
-/* Listens, accepts, and keeps the number of connections and the time that each may take within
- * their limits. What is said over a connection is its owner's business. */
+/* Listens where the settings say, and keeps the number of connections and the time that each may
+ * take within their limits. What is said over a connection is its owner's business. */
 #ifndef READYD_AGENT_ACCEPTOR_H
 #define READYD_AGENT_ACCEPTOR_H
 
@@ -25,16 +25,14 @@ struct acceptor_owner {
 	/* The present settings: limits can change with a reload. */
 	const struct settings *(*settings)(void *owner);
 	void *owner;
-	const char *side; /* what the listeners are for, in the log: "public" */
 };
 
 /* One without listeners. NULL when out of memory. */
 struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_owner *owner);
 
-/* Listens at one notation ("0.0.0.0:8086", "unix:@readyd"; see agent/listen.h) and begins to
- * accept. 0, or -1 with a sentence. */
-int acceptor_listen(struct acceptor *acceptor, const char *notation, bool admin,
-		    struct error *error);
+/* Opens the listeners of the settings, the admin socket too, and begins to accept. 0, or -1 with a
+ * sentence. */
+int acceptor_listen(struct acceptor *acceptor, struct error *error);
 
 /* Closes the listeners; the clients are left to their owner. */
 void acceptor_stop(struct acceptor *acceptor);

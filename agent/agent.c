@@ -70,11 +70,8 @@ int agent_take_options(struct agent *agent, const char *help, int argc, char **a
 						 AGENT_OVERRIDES_MAX, &agent->override_count) < 0)
 				return -1;
 			break;
-		case ':':
-			return command_usage_error(agent->verb, "a value is missing after",
-						   argv[optind - 1]);
 		default:
-			return command_usage_error(agent->verb, "unknown option", argv[optind - 1]);
+			return command_option_error(agent->verb, letter, argv);
 		}
 	}
 	choose_config_path(agent);
@@ -294,7 +291,8 @@ static int start(struct agent *agent, struct config *config, struct error *error
 	if (!agent->server)
 		return -1;
 	server_set_stop(agent->server, agent_stop, agent);
-	agent->haproxy_agent = haproxy_agent_create(agent->loop, agent->engine, error);
+	agent->haproxy_agent = haproxy_agent_create(agent->loop, agent->engine,
+						    server_requests(agent->server), error);
 	if (!agent->haproxy_agent)
 		return -1;
 	agent->notify_sender = notify_sender_create(agent->loop, agent->engine);

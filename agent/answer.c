@@ -1,11 +1,52 @@
 #include "agent/answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "agent/answer_parts.h"
 #include "agent/page.h"
 #include "agent/report.h"
+
+/* ---- arguments ---- */
+
+static bool take_number(const char *text, size_t *ret_number)
+{
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	*ret_number = strtoul(text, &end, 10);
+	return *end == '\0';
+}
+
+static void exclude(struct question *question, const char *name)
+{
+	if (question->excluded_count == EXCLUDED_MAX)
+		question->too_many_excluded = true;
+	else
+		question->excluded[question->excluded_count++] = (char *)(uintptr_t)name;
+}
+
+void question_take_argument(struct question *question, const char *key, const char *value)
+{
+	if (strcmp(key, "verbose") == 0)
+		question->verbose = true;
+	else if (strcmp(key, "colour") == 0)
+		question->colour = true;
+	else if (strcmp(key, "wait") == 0)
+		question->wait = true;
+	else if (strcmp(key, "unicode") == 0)
+		question->unicode = true;
+	else if (strcmp(key, "columns") == 0)
+		question->bad_number |= !take_number(value, &question->columns);
+	else if (strcmp(key, "limit") == 0)
+		question->bad_number |= !take_number(value, &question->limit);
+	else if (strcmp(key, "format") == 0)
+		question->format_name = value ? value : "";
+	else if (strcmp(key, "exclude") == 0 && value)
+		exclude(question, value);
+}
 
 /* ---- routes ---- */
 
@@ -133,7 +174,7 @@ static void answer_metrics(const struct answer_source *source, const struct ques
 		return;
 	answer_begin_stream(source,
 			    report_metrics(source->engine, &source->requests,
-					   format == FORMAT_OPENMETRICS),
+					   format == FORMAT_OPENMETRICS, question->details),
 			    format_content_type(format), answer);
 }
 
@@ -210,6 +251,8 @@ void answer_question(struct answer_source *source, const struct question *questi
 	const char *path = path_of(question->target);
 
 	answer_path(source, question, path, answer);
+	/* The bare ones are words of ours and nothing else, and as short as can be. */
+	answer->nosniff = answer->kind != ANSWER_BARE && !question->admin;
 	if (answer->kind != ANSWER_HELD && answer->kind != ANSWER_NONE)
 		requests_note(&source->requests, subject_of(question, path, answer),
 			      kind_of(question, path), answer->status);

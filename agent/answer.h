@@ -24,15 +24,17 @@ struct answer_source {
 	bool stopping; /* the server is closing: nobody is held any more */
 };
 
+enum { EXCLUDED_MAX = 64 };
+
 struct question {
 	const char *method;
 	const char *target;     /* of the request line, decoded, without the query */
 	const char *user_agent; /* NULL = none */
 	uint64_t peer_hash;
 	int64_t now_us;
-	const char *accept;      /* NULL = none */
-	const char *format_name; /* ?format=NAME, which comes before Accept; NULL = none */
-	char *const *excluded;   /* ?exclude=NAME */
+	const char *accept;           /* NULL = none */
+	const char *format_name;      /* ?format=NAME, which comes before Accept; NULL = none */
+	char *excluded[EXCLUDED_MAX]; /* ?exclude=NAME */
 	size_t excluded_count;
 	bool too_many_excluded;
 	size_t limit;    /* ?limit=N, of probes that are told of; SIZE_MAX = none */
@@ -43,7 +45,7 @@ struct question {
 	bool may_be_held;                    /* there is room for it to wait */
 	bool admin;                          /* over the admin socket */
 	bool trusted;                        /* from root or our own user, over a unix socket */
-	bool details;                        /* may see targets and messages */
+	bool details;                        /* may see more than verdicts and figures */
 };
 
 enum answer_kind {
@@ -65,6 +67,7 @@ struct answer {
 	const char *content_type;
 	const char *text;
 	size_t text_len;
+	bool nosniff;       /* a browser is to take it for what it says it is */
 	const char *policy; /* Content-Security-Policy; NULL = none is needed */
 	struct buffer body;
 	struct stream *stream;
@@ -74,6 +77,10 @@ struct answer {
 	bool close;    /* Connection: close, and Envoy is to leave at once */
 	bool degraded; /* x-envoy-degraded */
 };
+
+/* Takes one argument of the query, decoded; `value` is NULL for a mere name. Others than those
+ * above mean nothing. The texts must last as long as the question. */
+void question_take_argument(struct question *question, const char *key, const char *value);
 
 /* Answers one question. What changes state (drain, undrain, stop) is done when it returns. */
 void answer_question(struct answer_source *source, const struct question *question,

@@ -63,6 +63,20 @@ int buffer_append(struct buffer *buffer, const void *bytes, size_t len)
 	return -1;
 }
 
+char *buffer_space(struct buffer *buffer, size_t len)
+{
+	if (buffer_reserve(buffer, len) == len)
+		return buffer->data + buffer->len;
+	buffer->overflow = true;
+	return NULL;
+}
+
+void buffer_filled(struct buffer *buffer, const char *end)
+{
+	buffer->len = (size_t)(end - buffer->data);
+	buffer->data[buffer->len] = '\0';
+}
+
 int buffer_text(struct buffer *buffer, const char *text)
 {
 	return buffer_append(buffer, text, strlen(text));

@@ -27,6 +27,13 @@ void buffer_init_with(struct buffer *buffer, size_t ceiling, char *storage, size
  * cut off (by the ceiling or for want of memory). */
 int buffer_append(struct buffer *buffer, const void *bytes, size_t len);
 
+/* Room for `len` more bytes and the NUL, to be written there and then told of by buffer_filled();
+ * NULL, with `overflow` set, when there is not so much. */
+char *buffer_space(struct buffer *buffer, size_t len);
+
+/* Takes what was written into the room up to `end`. */
+void buffer_filled(struct buffer *buffer, const char *end);
+
 /* Appends a NUL-terminated string; as buffer_append(). */
 int buffer_text(struct buffer *buffer, const char *text);
 

@@ -1,6 +1,7 @@
 #include "agent/clients.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -113,9 +114,20 @@ void clients_move(struct clients *clients, struct client *client, enum client_st
 	link_client(clients, client, state, now_us);
 }
 
+void client_cut_off(struct client *client)
+{
+	/* Disconnects at once, and so with a reset; a shutdown() would have said goodbye. */
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	if (client->in_parts && !client->is_unix)
+		(void)connect(client->fd, &nobody, sizeof(nobody));
+	client->in_parts = false;
+}
+
 /* The owner of the descriptor sees the end of the connection and closes it. */
 static void hang_up(struct clients *clients, struct client *client, int64_t now_us)
 {
+	client_cut_off(client);
 	shutdown(client->fd, SHUT_RDWR);
 	/* Busy ending: it is not hung up on twice while its owner gets round to it. */
 	clients_move(clients, client, CLIENT_BUSY, now_us);
@@ -126,6 +138,14 @@ bool client_is_gone(const struct client *client)
 	char byte;
 
 	return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void client_gather(const struct client *client, bool full)
+{
+	int on = full;
+
+	if (!client->is_unix)
+		setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 bool clients_make_room(struct clients *clients, int64_t now_us)

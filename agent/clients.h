@@ -24,6 +24,7 @@ struct client {
 	bool is_local;      /* over the loopback interface */
 	bool trusted;       /* over a unix socket, from our own user or root */
 	bool wait_over;     /* was held and is not to be held again */
+	bool in_parts;      /* gets an answer whose end perhaps only the connection's end tells */
 	int waits_for;      /* while it is held: its owner's */
 	void *connection;   /* its owner's */
 	uint64_t peer_hash; /* over the address without the port: the same asker has the same */
@@ -57,8 +58,15 @@ void clients_move(struct clients *clients, struct client *client, enum client_st
  * but not keep it; the held are let be. Returns whether there was one. */
 bool clients_make_room(struct clients *clients, int64_t now_us);
 
+/* Resets the connection if an answer in parts is under way: an ordinary end would make it look
+ * whole to who speaks HTTP/1.0. */
+void client_cut_off(struct client *client);
+
 /* Whether the other end has hung up: only a held client's owner does not see that by itself. */
 bool client_is_gone(const struct client *client);
+
+/* Has the system send full packets only, from now on, or all that there is. */
+void client_gather(const struct client *client, bool full);
 
 /* Hangs up on all that have been in the state for `allowed_us`. */
 void clients_expire(struct clients *clients, enum client_state state, int64_t allowed_us,

@@ -49,7 +49,8 @@ const struct field config_fields[] = {
 	 SETTING(details),
 	 .fallback = "never",
 	 .choices = details_choices,
-	 .help = "who sees targets and messages: nobody, callers on this host, everybody"},
+	 .help = "who sees targets, messages and perfdata: nobody, callers on this host, "
+		 "everybody"},
 	{.name = "logFormat",
 	 .kind = FIELD_CHOICE,
 	 SETTING(log_format),

@@ -36,6 +36,16 @@ void exposition_family(struct buffer *buffer, const struct metric_family *family
 		buffer_format(buffer, "# UNIT %s %s\n", family->name, family->unit);
 }
 
+/* How many characters there are that need no second look, which are nearly all. */
+static size_t plain_span(const char *text)
+{
+	size_t len = 0;
+
+	while (text[len] >= ' ' && text[len] <= '~' && text[len] != '"' && text[len] != '\\')
+		len++;
+	return len;
+}
+
 void exposition_label(struct buffer *buffer, bool first, const char *name, const char *value)
 {
 	size_t len = strlen(value);
@@ -46,8 +56,15 @@ void exposition_label(struct buffer *buffer, bool first, const char *name, const
 	buffer_text(buffer, name);
 	buffer_append(buffer, "=\"", 2);
 	for (size_t i = 0; i < len;) {
-		size_t width = utf8_decode(value + i, len - i, &code);
+		size_t plain = plain_span(value + i);
+		size_t width;
 
+		if (plain > 0) {
+			buffer_append(buffer, value + i, plain);
+			i += plain;
+			continue;
+		}
+		width = utf8_decode(value + i, len - i, &code);
 		if (width == 0)
 			buffer_text(buffer, "\xef\xbf\xbd");
 		else if (value[i] == '\n')
@@ -88,10 +105,14 @@ size_t exposition_put_integer(char *text, uint64_t value)
 
 size_t exposition_put_microseconds(char *text, uint64_t value_us)
 {
-	uint64_t part = value_us % 1000000;
+	uint32_t part = (uint32_t)(value_us % 1000000);
 	char decimals[6];
-	size_t len = 0, count = sizeof(decimals);
+	size_t len = 0, count = part > 0 ? sizeof(decimals) : 0;
 
+	if (count > 0 && part % 1000 == 0) { /* most are milliseconds */
+		part /= 1000;
+		count = 3;
+	}
 	for (size_t i = count; i > 0; i--) {
 		decimals[i - 1] = (char)('0' + part % 10);
 		part /= 10;

@@ -13,12 +13,14 @@
 #include "agent/engine.h"
 #include "agent/error.h"
 #include "agent/loop.h"
+#include "agent/requests.h"
 
 struct haproxy_agent;
 
-/* Listens where the setting haproxyAgent says. NULL with a sentence. */
+/* Listens where the setting haproxyAgent says, and counts in `requests`, which must outlive it.
+ * NULL with a sentence. */
 struct haproxy_agent *haproxy_agent_create(struct loop *loop, const struct engine *engine,
-					   struct error *error);
+					   struct requests *requests, struct error *error);
 
 /* Closes everything. Harmless on NULL. */
 void haproxy_agent_destroy(struct haproxy_agent *agent);

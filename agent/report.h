@@ -33,7 +33,7 @@ struct report_request {
 	const struct engine_probe *only; /* the one probe that it is about; NULL = all */
 	char *const *excluded;           /* names of probes to leave out of the verdict */
 	size_t excluded_count;
-	bool details; /* targets and sentences may be shown */
+	bool details; /* targets, sentences and what plugins have measured may be shown */
 };
 
 /* The lines of ?verbose, as the Kubernetes API server writes them: "[+]name ok" and so on. */
@@ -99,9 +99,10 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 /* One probe as a whole object: the result's members, and its standing, streaks, age and history. */
 void report_probe(struct json_writer *json, const struct engine_probe *probe, bool details);
 
-/* /metrics. It becomes void at a reload. NULL when out of memory. */
+/* /metrics; what plugins have measured is a detail. It becomes void at a reload. NULL when out of
+ * memory. */
 struct stream *report_metrics(const struct engine *engine, const struct requests *requests,
-			      bool openmetrics);
+			      bool openmetrics, bool details);
 
 /* Everything, as JSON (conf/readyd-status.schema.json), of at most `limit` probes. It becomes void
  * at a reload. NULL when out of memory. */

@@ -2,11 +2,6 @@
 
 #include "agent/report_select.h"
 
-struct json_context {
-	struct json_writer *json;
-	const struct report_request *request;
-};
-
 static void write_check(struct json_writer *json, const struct engine_probe *probe, bool details)
 {
 	const struct probe_config *config = probe->config;
@@ -45,7 +40,7 @@ static void write_check(struct json_writer *json, const struct engine_probe *pro
 /* One key of "checks"; probes of the same name in several roles share it. */
 static void add_check(const struct engine_probe *probe, void *context)
 {
-	struct json_context *list = context;
+	struct report_context *list = context;
 	struct json_writer *json = list->json;
 	const char *name = probe->config->name;
 	const struct engine_probe *same[ROLE_COUNT] = {NULL};
@@ -67,11 +62,10 @@ void report_health_json(const struct engine *engine, const struct report_request
 {
 	const struct settings *settings = &engine_config(engine)->settings;
 	struct verdict verdict = report_verdict(engine, request);
-	struct json_context context = {NULL, request};
 	struct json_writer json;
+	struct report_context context = {&json, request};
 	size_t left_out;
 
-	context.json = &json;
 	json_begin(&json, buffer);
 	json_object_begin(&json, NULL);
 	json_text(&json, "status", report_overall(engine, request, verdict.ok));
@@ -81,8 +75,8 @@ void report_health_json(const struct engine *engine, const struct report_request
 	if (!verdict.ok)
 		json_text(&json, "output", hindrance_text(verdict.hindrance));
 	json_object_begin(&json, "checks");
-	left_out = report_each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_check,
-				     &context);
+	left_out =
+		report_each_probe(engine, request, buffer, REPORT_PROBES_MAX, add_check, &context);
 	json_object_end(&json);
 	if (left_out > 0) {
 		char note[64];

@@ -56,7 +56,7 @@ void report_result_members(struct json_writer *json, const struct probe_config *
 	write_result(json, config, result, details);
 	if (details && result->output)
 		json_text_len(json, "output", result->output, result->output_len);
-	if (result->perfdata)
+	if (details && result->perfdata)
 		write_perfdata(json, result->perfdata);
 }
 
@@ -94,14 +94,9 @@ void report_probe(struct json_writer *json, const struct engine_probe *probe, bo
 	json_object_end(json);
 }
 
-struct json_context {
-	struct json_writer *json;
-	const struct report_request *request;
-};
-
 static void add_json(const struct engine_probe *probe, void *context)
 {
-	struct json_context *list = context;
+	struct report_context *list = context;
 	struct json_writer *json = list->json;
 
 	json_object_begin(json, NULL);
@@ -123,11 +118,10 @@ void report_json(const struct engine *engine, const struct report_request *reque
 {
 	const struct settings *settings = &engine_config(engine)->settings;
 	struct verdict verdict = report_verdict(engine, request);
-	struct json_context context = {NULL, request};
 	struct json_writer json;
+	struct report_context context = {&json, request};
 	size_t left_out;
 
-	context.json = &json;
 	json_begin(&json, buffer);
 	json_object_begin(&json, NULL);
 	json_text(&json, "status", report_overall(engine, request, verdict.ok));
@@ -138,8 +132,8 @@ void report_json(const struct engine *engine, const struct report_request *reque
 	json_text(&json, "version", settings->version);
 	json_boolean(&json, "draining", engine_is_draining(engine));
 	json_array_begin(&json, "probes");
-	left_out = report_each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_json,
-				     &context);
+	left_out =
+		report_each_probe(engine, request, buffer, REPORT_PROBES_MAX, add_json, &context);
 	json_array_end(&json);
 	if (left_out > 0)
 		json_integer(&json, "probesLeftOut", (int64_t)left_out);

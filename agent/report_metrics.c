@@ -21,7 +21,7 @@ struct metrics {
 	const struct engine *engine;
 	const struct requests *requests;
 	uint64_t generation;
-	bool openmetrics;
+	bool openmetrics, details;
 	struct process_figures process; /* as it was at the beginning */
 	size_t family;                  /* the next one: first the instance's, then the probes' */
 	size_t next_probe;              /* of the present one */
@@ -141,6 +141,12 @@ static void write_lateness_max(struct metrics *metrics, struct buffer *buffer,
 	exposition_microseconds(buffer, (uint64_t)engine_lateness(metrics->engine)->maximum_us);
 }
 
+static void write_measured_dropped(struct metrics *metrics, struct buffer *buffer,
+				   const struct metric_family *family)
+{
+	integer(buffer, family, engine_measured_dropped(metrics->engine));
+}
+
 static void write_running(struct metrics *metrics, struct buffer *buffer,
 			  const struct metric_family *family)
 {
@@ -230,11 +236,10 @@ static void begin_asker(struct buffer *buffer, const struct metric_family *famil
 }
 
 /* What is to be expected is there from the start, the rest once it was seen. */
-static bool is_shown(int subject, unsigned status, uint64_t count)
+static bool is_shown(int subject, int kind, int status, uint64_t count)
 {
-	bool is_endpoint = subject < (int)ENDPOINT_COUNT;
-
-	return count > 0 || status == 200 || (status == 503 && is_endpoint);
+	return count > 0 ||
+	       request_is_expected((enum request_subject)subject, (enum asker_kind)kind, status);
 }
 
 static void write_requests(struct metrics *metrics, struct buffer *buffer,
@@ -245,14 +250,10 @@ static void write_requests(struct metrics *metrics, struct buffer *buffer,
 		const struct request_counts *counts = &metrics->requests->counts[subject][kind];
 
 		for (int i = 0; i < REQUEST_STATUSES; i++) {
-			unsigned status = request_status(i);
-			char code[16];
-
-			if (!is_shown(subject, status, counts->by_status[i]))
+			if (!is_shown(subject, kind, i, counts->by_status[i]))
 				continue;
-			snprintf(code, sizeof(code), "%u", status);
 			begin_asker(buffer, family, subject, kind);
-			exposition_label(buffer, false, "status", status ? code : "other");
+			exposition_label(buffer, false, "status", request_status_name(i));
 			end_labelled(buffer, (uint64_t)counts->by_status[i]);
 		}
 	}
@@ -264,6 +265,8 @@ static void write_last_requests(struct metrics *metrics, struct buffer *buffer,
 	for (int pair = 0; pair < SUBJECT_COUNT * ASKER_KINDS; pair++) {
 		int subject = pair / ASKER_KINDS, kind = pair % ASKER_KINDS;
 
+		if (subject == SUBJECT_AGENT_CHECK && kind != ASKER_HAPROXY)
+			continue;
 		begin_asker(buffer, family, subject, kind);
 		buffer_append(buffer, "}", 1);
 		exposition_milliseconds(buffer,
@@ -289,7 +292,8 @@ static const struct instance_family instance_families[] = {
 	  "Since when it is; 0 when it is not."},
 	 write_drain_start},
 	{{"readyd_requests", METRIC_COUNTER, NULL,
-	  "Answers by what was asked for, by whom, and by status code."},
+	  "Answers by what was asked for, by whom, and by status code, or what HAProxy's "
+	  "agent-check was told."},
 	 write_requests},
 	{{"readyd_last_request_timestamp_seconds", METRIC_GAUGE, "seconds",
 	  "When it was last asked for; 0 = never."},
@@ -300,6 +304,9 @@ static const struct instance_family instance_families[] = {
 	{{"readyd_command_restarts", METRIC_COUNTER, NULL,
 	  "How often readyd run has restarted its command."},
 	 write_restarts},
+	{{"readyd_perfdata_dropped", METRIC_COUNTER, NULL,
+	  "Values of plugins that are left out because their probe has had too many labels."},
+	 write_measured_dropped},
 	{{"readyd_running_probes", METRIC_GAUGE, NULL, "Runs of probes that are under way."},
 	 write_running},
 	{{"readyd_lateness_seconds", METRIC_HISTOGRAM, "seconds",
@@ -344,12 +351,13 @@ static void write_probes(struct metrics *metrics, const struct probe_family *fam
 
 	if (metrics->next_probe == 0)
 		exposition_family(piece, &family->family, metrics->openmetrics);
-	probe_series_begin(series, piece, &family->family);
+	probe_series_begin(series, piece, &family->family, count <= PROBES_COMPLETE_MAX);
 	while (metrics->next_probe < count) {
 		const struct engine_probe *probe =
 			engine_probe_at(metrics->engine, metrics->next_probe++);
 
-		if (family->has && !family->has(probe))
+		if ((family->is_detail && !metrics->details) ||
+		    (family->has && !family->has(probe)))
 			continue;
 		probe_series_set(series, probe);
 		family->write(series, probe);
@@ -390,7 +398,7 @@ static void destroy(struct stream *stream)
 }
 
 struct stream *report_metrics(const struct engine *engine, const struct requests *requests,
-			      bool openmetrics)
+			      bool openmetrics, bool details)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 
@@ -400,6 +408,7 @@ struct stream *report_metrics(const struct engine *engine, const struct requests
 	metrics->engine = engine;
 	metrics->requests = requests;
 	metrics->openmetrics = openmetrics;
+	metrics->details = details;
 	metrics->generation = engine_configuration_generation(engine);
 	metrics->process = process_figures();
 	return &metrics->stream;

@@ -15,20 +15,25 @@ enum {
 	/* The samples of a histogram have three different names. */
 	PROBE_SERIES_MAX = 3,
 	PROBE_SERIES_SIZE = 256,
+	/* With more probes than this, reasons and phases are told of once they were seen: ten
+	 * thousand probes would have half a million lines of nothing. */
+	PROBES_COMPLETE_MAX = 100,
 };
 
 /* The beginning of a line about a probe, made once for all lines that have it in common. */
 struct probe_series {
 	struct buffer *buffer;
 	const struct metric_family *family;
+	bool complete;   /* also what was not seen */
 	size_t name_len; /* up to where the probe's name begins; 0 = not used */
 	size_t len;      /* up to where further labels or the brace begin */
-	char line[PROBE_SERIES_SIZE + EXPOSITION_VALUE_SIZE];
+	char line[PROBE_SERIES_SIZE];
 };
 
 /* A family with samples for each probe. */
 struct probe_family {
 	struct metric_family family;
+	bool is_detail; /* not for everybody */
 	/* Whether there are any for this probe; NULL = for each. */
 	bool (*has)(const struct engine_probe *probe);
 	/* Writes those for one probe, by the beginnings of its lines, one for each name: of a
@@ -39,9 +44,9 @@ struct probe_family {
 /* All of them; ends with .write == NULL. */
 extern const struct probe_family probe_families[];
 
-/* Prepares PROBE_SERIES_MAX series for a family. */
+/* Prepares PROBE_SERIES_MAX series for a family; `complete` as in struct probe_series. */
 void probe_series_begin(struct probe_series *series, struct buffer *buffer,
-			const struct metric_family *family);
+			const struct metric_family *family, bool complete);
 
 /* Says which probe the lines are about from now on. */
 void probe_series_set(struct probe_series *series, const struct engine_probe *probe);

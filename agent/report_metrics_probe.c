@@ -9,15 +9,53 @@
 
 /* There are hundreds of thousands of lines, most of which differ in little from the one before. */
 
-/* Appends a text at `*len`; what does not fit is cut off, which names of 63 characters rule out. */
-static void put(struct probe_series *series, size_t *len, const char *text)
+/* A text whose length is known. */
+struct piece {
+	const char *text;
+	size_t len;
+};
+
+#define PIECE_OF(text) \
+	{ \
+		text, sizeof(text) - 1 \
+	}
+#define PIECE(text) ((struct piece)PIECE_OF(text))
+
+/* Returns where the copy ends. Most are shorter than what a call of memcpy() is worth. The last
+ * word of each may have been copied in part already. */
+static inline char *copy(char *to, const char *from, size_t len)
 {
-	while (*text != '\0' && *len < PROBE_SERIES_SIZE)
-		series->line[(*len)++] = *text++;
+	enum { WORD = 8, WIDE = 16 };
+	size_t at = 0;
+
+	if (len >= WIDE) {
+		for (; at + WIDE <= len; at += WIDE)
+			memcpy(to + at, from + at, WIDE);
+		at = len - WIDE;
+		memcpy(to + at, from + at, WIDE);
+	} else if (len >= WORD) {
+		memcpy(to, from, WORD);
+		at = len - WORD;
+		memcpy(to + at, from + at, WORD);
+	} else {
+		for (; at < len; at++)
+			to[at] = from[at];
+	}
+	return to + len;
+}
+
+/* Appends a text at `*len`; what does not fit is left out, which names of 63 characters rule out.
+ */
+static void put(struct probe_series *series, size_t *len, const char *text, size_t text_len)
+{
+	if (text_len > PROBE_SERIES_SIZE - *len)
+		return;
+	copy(series->line + *len, text, text_len);
+	*len += text_len;
 }
 
 void probe_series_begin(struct probe_series *series, struct buffer *buffer,
-			const struct metric_family *family)
+			const struct metric_family *family, bool complete)
 {
 	static const char *const suffixes[][PROBE_SERIES_MAX] = {
 		[METRIC_GAUGE] = {""},
@@ -26,58 +64,69 @@ void probe_series_begin(struct probe_series *series, struct buffer *buffer,
 		[METRIC_HISTOGRAM] = {"_bucket", "_sum", "_count"},
 		[METRIC_SUMMARY] = {"_sum", "_count"},
 	};
+	static const char label[] = "{probe=\"";
 
 	for (int i = 0; i < PROBE_SERIES_MAX; i++) {
 		const char *suffix = suffixes[family->type][i];
 
 		series[i].buffer = buffer;
 		series[i].family = family;
+		series[i].complete = complete;
 		series[i].name_len = 0;
 		if (!suffix)
 			continue;
-		put(&series[i], &series[i].name_len, family->name);
-		put(&series[i], &series[i].name_len, suffix);
-		put(&series[i], &series[i].name_len, "{probe=\"");
+		put(&series[i], &series[i].name_len, family->name, strlen(family->name));
+		put(&series[i], &series[i].name_len, suffix, strlen(suffix));
+		put(&series[i], &series[i].name_len, label, strlen(label));
 	}
 }
 
 void probe_series_set(struct probe_series *series, const struct engine_probe *probe)
 {
-	static const char *const roles[ROLE_COUNT] = {
-		[ROLE_LIVENESS] = "\",role=\"liveness\"",
-		[ROLE_READINESS] = "\",role=\"readiness\"",
-		[ROLE_STARTUP] = "\",role=\"startup\"",
+	static const struct piece roles[ROLE_COUNT] = {
+		[ROLE_LIVENESS] = PIECE_OF("\",role=\"liveness\""),
+		[ROLE_READINESS] = PIECE_OF("\",role=\"readiness\""),
+		[ROLE_STARTUP] = PIECE_OF("\",role=\"startup\""),
 	};
+	const char *name = probe->config->name;
+	const struct piece *role = &roles[probe->config->role];
+	size_t len = strlen(name);
 
 	for (int i = 0; i < PROBE_SERIES_MAX && series[i].name_len > 0; i++) {
 		series[i].len = series[i].name_len;
-		put(&series[i], &series[i].len, probe->config->name);
-		put(&series[i], &series[i].len, roles[probe->config->role]);
+		put(&series[i], &series[i].len, name, len);
+		put(&series[i], &series[i].len, role->text, role->len);
 	}
 }
 
-/* `more`: further labels, each with a comma before it, and the brace after them. */
-static void sample(struct probe_series *series, const char *more, uint64_t value)
+/* Begins a line with room for a value at its end; `more`: further labels, each with a comma before
+ * it, and the brace after them. Returns where the value is due, NULL when there is no room. */
+static char *begin(const struct probe_series *series, struct piece more)
 {
-	size_t len = series->len;
+	char *to = buffer_space(series->buffer, series->len + more.len + EXPOSITION_VALUE_SIZE);
 
-	put(series, &len, more);
-	len += exposition_put_integer(series->line + len, value);
-	buffer_append(series->buffer, series->line, len);
+	return to ? copy(copy(to, series->line, series->len), more.text, more.len) : NULL;
 }
 
-static void sample_seconds(struct probe_series *series, const char *more, uint64_t value_us)
+static void sample(const struct probe_series *series, struct piece more, uint64_t value)
 {
-	size_t len = series->len;
+	char *to = begin(series, more);
 
-	put(series, &len, more);
-	len += exposition_put_microseconds(series->line + len, value_us);
-	buffer_append(series->buffer, series->line, len);
+	if (to)
+		buffer_filled(series->buffer, to + exposition_put_integer(to, value));
 }
 
-static void timestamp(struct probe_series *series, int64_t wall_ms)
+static void sample_seconds(const struct probe_series *series, struct piece more, uint64_t value_us)
 {
-	sample_seconds(series, "}", (uint64_t)wall_ms * 1000);
+	char *to = begin(series, more);
+
+	if (to)
+		buffer_filled(series->buffer, to + exposition_put_microseconds(to, value_us));
+}
+
+static void timestamp(const struct probe_series *series, int64_t wall_ms)
+{
+	sample_seconds(series, PIECE("}"), (uint64_t)wall_ms * 1000);
 }
 
 /* With a label whose value is not known beforehand. */
@@ -106,17 +155,17 @@ static void write_standing(struct probe_series *series, const struct engine_prob
 {
 	enum standing standing = probe->health.standing;
 
-	sample(series, ",standing=\"unknown\"}", standing == STANDING_UNKNOWN);
-	sample(series, ",standing=\"passing\"}", standing == STANDING_PASSING);
-	sample(series, ",standing=\"failing\"}", standing == STANDING_FAILING);
+	sample(series, PIECE(",standing=\"unknown\"}"), standing == STANDING_UNKNOWN);
+	sample(series, PIECE(",standing=\"passing\"}"), standing == STANDING_PASSING);
+	sample(series, PIECE(",standing=\"failing\"}"), standing == STANDING_FAILING);
 }
 
 static void write_transitions(struct probe_series *series, const struct engine_probe *probe)
 {
 	const uint64_t *transitions = probe->statistics.transitions;
 
-	sample(series, ",to=\"passing\"}", transitions[STANDING_PASSING]);
-	sample(series, ",to=\"failing\"}", transitions[STANDING_FAILING]);
+	sample(series, PIECE(",to=\"passing\"}"), transitions[STANDING_PASSING]);
+	sample(series, PIECE(",to=\"failing\"}"), transitions[STANDING_FAILING]);
 }
 
 static void write_last_transition(struct probe_series *series, const struct engine_probe *probe)
@@ -126,26 +175,26 @@ static void write_last_transition(struct probe_series *series, const struct engi
 
 static void write_passes(struct probe_series *series, const struct engine_probe *probe)
 {
-	sample(series, "}", (uint64_t)probe->health.passes);
+	sample(series, PIECE("}"), (uint64_t)probe->health.passes);
 }
 
 static void write_failures(struct probe_series *series, const struct engine_probe *probe)
 {
-	sample(series, "}", (uint64_t)probe->health.failures);
+	sample(series, PIECE("}"), (uint64_t)probe->health.failures);
 }
 
 static void write_stale(struct probe_series *series, const struct engine_probe *probe)
 {
-	sample(series, "}", probe->stale);
+	sample(series, PIECE("}"), probe->stale);
 }
 
 /* ---- its runs ---- */
 
 static void write_states(struct probe_series *series, uint64_t pass, uint64_t warn, uint64_t fail)
 {
-	sample(series, ",result=\"pass\"}", pass);
-	sample(series, ",result=\"warn\"}", warn);
-	sample(series, ",result=\"fail\"}", fail);
+	sample(series, PIECE(",result=\"pass\"}"), pass);
+	sample(series, PIECE(",result=\"warn\"}"), warn);
+	sample(series, PIECE(",result=\"fail\"}"), fail);
 }
 
 static void write_result(struct probe_series *series, const struct engine_probe *probe)
@@ -164,30 +213,84 @@ static void write_runs(struct probe_series *series, const struct engine_probe *p
 	write_states(series, runs[PROBE_PASS], runs[PROBE_WARN], runs[PROBE_FAIL]);
 }
 
-/* Those that were seen, and "ok" in any case: all of them would be seventy lines a probe. */
+/* ---- by reason ---- */
+
+static uint64_t runs_of(const struct statistics *statistics, enum probe_reason reason)
+{
+	for (size_t i = 0; i < statistics->reason_count; i++) {
+		if (statistics->reasons[i].reason == reason)
+			return statistics->reasons[i].runs;
+	}
+	return 0;
+}
+
+static void reason_sample(struct probe_series *series, enum probe_reason reason, uint64_t runs)
+{
+	labelled_sample(series, "reason", probe_reason_name(reason), runs);
+}
+
+/* What runs of every type can come to, besides REASON_OK. */
+static const unsigned char any_reasons[] = {REASON_TIMEOUT, REASON_RESOURCES, REASON_OK};
+
+/* Whether the list, which ends with REASON_OK, has it. */
+static bool has_reason(const unsigned char *list, enum probe_reason reason)
+{
+	for (; list && *list != REASON_OK; list++) {
+		if (*list == reason)
+			return true;
+	}
+	return false;
+}
+
+static void write_foreseen(struct probe_series *series, const struct statistics *statistics,
+			   const unsigned char *list)
+{
+	for (; list && *list != REASON_OK; list++)
+		reason_sample(series, (enum probe_reason) * list,
+			      runs_of(statistics, (enum probe_reason) * list));
+}
+
 static void write_reasons(struct probe_series *series, const struct engine_probe *probe)
 {
 	const struct statistics *statistics = &probe->statistics;
+	const unsigned char *own = probe->config->type->reasons;
 
-	sample(series, ",reason=\"ok\"}", statistics->ok_runs);
-	for (size_t i = 0; i < statistics->reason_count; i++)
-		labelled_sample(series, "reason", probe_reason_name(statistics->reasons[i].reason),
-				statistics->reasons[i].runs);
+	sample(series, PIECE(",reason=\"ok\"}"), statistics->ok_runs);
+	if (series->complete) {
+		write_foreseen(series, statistics, any_reasons);
+		write_foreseen(series, statistics, own);
+	}
+	for (size_t i = 0; i < statistics->reason_count; i++) {
+		const struct reason_count *seen = &statistics->reasons[i];
+
+		if (!series->complete ||
+		    !(has_reason(any_reasons, seen->reason) || has_reason(own, seen->reason)))
+			reason_sample(series, seen->reason, seen->runs);
+	}
 }
+
+/* ---- its runs in time ---- */
 
 static void write_last_run(struct probe_series *series, const struct engine_probe *probe)
 {
 	timestamp(series, probe->runs > 0 ? probe->result.finished_wall_ms : 0);
 }
 
+static void write_last_duration(struct probe_series *series, const struct engine_probe *probe)
+{
+	sample_seconds(series, PIECE("}"),
+		       probe->runs > 0 ? (uint64_t)probe->result.duration_us : 0);
+}
+
 static void write_durations(struct probe_series *series, const struct engine_probe *probe)
 {
 	/* As OpenMetrics spells floating point numbers, and so in both formats: a bucket that were
 	 * "1" in one and "1.0" in the other would be two series. */
-	static const char *const bounds[DURATION_BUCKETS] = {
-		",le=\"0.001\"}", ",le=\"0.005\"}", ",le=\"0.01\"}", ",le=\"0.05\"}",
-		",le=\"0.1\"}",   ",le=\"0.25\"}",  ",le=\"0.5\"}",  ",le=\"1.0\"}",
-		",le=\"2.5\"}",   ",le=\"10.0\"}",  ",le=\"+Inf\"}",
+	static const struct piece bounds[DURATION_BUCKETS] = {
+		PIECE_OF(",le=\"0.001\"}"), PIECE_OF(",le=\"0.005\"}"), PIECE_OF(",le=\"0.01\"}"),
+		PIECE_OF(",le=\"0.05\"}"),  PIECE_OF(",le=\"0.1\"}"),   PIECE_OF(",le=\"0.25\"}"),
+		PIECE_OF(",le=\"0.5\"}"),   PIECE_OF(",le=\"1.0\"}"),   PIECE_OF(",le=\"2.5\"}"),
+		PIECE_OF(",le=\"10.0\"}"),  PIECE_OF(",le=\"+Inf\"}"),
 	};
 	uint64_t count = 0;
 
@@ -195,26 +298,33 @@ static void write_durations(struct probe_series *series, const struct engine_pro
 		count += probe->statistics.durations[i];
 		sample(series, bounds[i], count);
 	}
-	sample_seconds(&series[1], "}", probe->statistics.duration_us);
-	sample(&series[2], "}", count);
+	sample_seconds(&series[1], PIECE("}"), probe->statistics.duration_us);
+	sample(&series[2], PIECE("}"), count);
 }
 
-/* Those that were seen: no probe has all, and many have none. */
 static void write_phases(struct probe_series *series, const struct engine_probe *probe)
 {
-	static const char *const phases[PHASE_COUNT] = {
-		[PHASE_RESOLVE] = ",phase=\"resolve\"}",
-		[PHASE_CONNECT] = ",phase=\"connect\"}",
-		[PHASE_TLS] = ",phase=\"tls\"}",
-		[PHASE_FIRST_BYTE] = ",phase=\"firstByte\"}",
+	static const struct piece phases[PHASE_COUNT] = {
+		[PHASE_RESOLVE] = PIECE_OF(",phase=\"resolve\"}"),
+		[PHASE_CONNECT] = PIECE_OF(",phase=\"connect\"}"),
+		[PHASE_TLS] = PIECE_OF(",phase=\"tls\"}"),
+		[PHASE_FIRST_BYTE] = PIECE_OF(",phase=\"firstByte\"}"),
 	};
+	const struct statistics *statistics = &probe->statistics;
 
 	for (int i = 0; i < PHASE_COUNT; i++) {
-		if (probe->statistics.phase_runs[i] == 0)
+		bool foreseen = series->complete && probe->config->type->phases & (1U << i);
+
+		if (statistics->phase_runs[i] == 0 && !foreseen)
 			continue;
-		sample_seconds(&series[0], phases[i], probe->statistics.phase_us[i]);
-		sample(&series[1], phases[i], probe->statistics.phase_runs[i]);
+		sample_seconds(&series[0], phases[i], statistics->phase_us[i]);
+		sample(&series[1], phases[i], statistics->phase_runs[i]);
 	}
+}
+
+static void write_period(struct probe_series *series, const struct engine_probe *probe)
+{
+	sample_seconds(series, PIECE("}"), (uint64_t)probe->config->period_us);
 }
 
 /* ---- what it saw ---- */
@@ -227,7 +337,10 @@ static bool has_certificate(const struct engine_probe *probe)
 
 static void write_certificate(struct probe_series *series, const struct engine_probe *probe)
 {
-	sample(series, "}", (uint64_t)probe->statistics.certificate_expires_s);
+	buffer_append(series->buffer, series->line, series->len);
+	buffer_append(series->buffer, "}", 1);
+	/* It may have ended before 1970. */
+	exposition_number(series->buffer, (double)probe->statistics.certificate_expires_s);
 }
 
 /* What a unit of the Nagios plugin guidelines is in base units. */
@@ -256,21 +369,22 @@ static const struct unit *find_unit(const char *name)
 	return &none;
 }
 
-static bool has_perfdata(const struct engine_probe *probe)
+static bool has_measured(const struct engine_probe *probe)
 {
-	return probe->result.perfdata != NULL;
+	return probe->measured != NULL;
 }
 
 /* Each family takes the values whose base unit is its own; that without one says which it is. */
-static void write_perfdata(struct probe_series *series, const struct engine_probe *probe)
+static void write_measured(struct probe_series *series, const struct engine_probe *probe)
 {
-	const struct perfdata_list *list = probe->result.perfdata;
+	const struct measured *measured = probe->measured;
 
-	for (size_t i = 0; i < list->count; i++) {
-		const struct perfdata *item = &list->items[i];
+	for (size_t i = 0; i < measured->count; i++) {
+		const struct measured_value *item = &measured->values[i];
 		const struct unit *unit = find_unit(item->unit);
 
-		if (strcmp(unit->base, series->family->unit ? series->family->unit : "") != 0)
+		if (!item->present ||
+		    strcmp(unit->base, series->family->unit ? series->family->unit : "") != 0)
 			continue;
 		begin_labelled(series, "label", item->label);
 		if (!series->family->unit)
@@ -281,69 +395,72 @@ static void write_perfdata(struct probe_series *series, const struct engine_prob
 }
 
 const struct probe_family probe_families[] = {
-	{{"readyd_probe", METRIC_INFO, NULL, "What each probe is."}, NULL, write_info},
-	{{"readyd_probe_standing", METRIC_GAUGE, NULL,
-	  "What the probe counts as, after its thresholds: 1 for the present one."},
-	 NULL,
-	 write_standing},
-	{{"readyd_probe_transitions", METRIC_COUNTER, NULL, "How often the standing changed."},
-	 NULL,
-	 write_transitions},
-	{{"readyd_probe_last_transition_timestamp_seconds", METRIC_GAUGE, "seconds",
-	  "When the standing last changed, or the probe began."},
-	 NULL,
-	 write_last_transition},
-	{{"readyd_probe_successive_passes", METRIC_GAUGE, NULL,
-	  "How many runs have passed one after the other."},
-	 NULL,
-	 write_passes},
-	{{"readyd_probe_successive_failures", METRIC_GAUGE, NULL,
-	  "How many runs have failed one after the other, as counted against failureThreshold."},
-	 NULL,
-	 write_failures},
-	{{"readyd_probe_stale", METRIC_GAUGE, NULL,
-	  "Whether the last result is older than it may be."},
-	 NULL,
-	 write_stale},
-	{{"readyd_probe_result", METRIC_GAUGE, NULL,
-	  "What the last run came to: 1 for what it was, all 0 before the first."},
-	 NULL,
-	 write_result},
-	{{"readyd_probe_runs", METRIC_COUNTER, NULL, "Runs by what they came to."},
-	 NULL,
-	 write_runs},
-	{{"readyd_probe_reasons", METRIC_COUNTER, NULL, "Runs by reason: those seen, and ok."},
-	 NULL,
-	 write_reasons},
-	{{"readyd_probe_last_run_timestamp_seconds", METRIC_GAUGE, "seconds",
-	  "When the last run ended; 0 before the first."},
-	 NULL,
-	 write_last_run},
-	{{"readyd_probe_duration_seconds", METRIC_HISTOGRAM, "seconds",
-	  "How long runs took, whatever they came to."},
-	 NULL,
-	 write_durations},
-	{{"readyd_probe_phase_duration_seconds", METRIC_SUMMARY, "seconds",
-	  "How long the parts of runs took, of those that got as far: those seen."},
-	 NULL,
-	 write_phases},
-	{{"readyd_probe_certificate_expiry_timestamp_seconds", METRIC_GAUGE, "seconds",
-	  "When the certificate ends that was seen last, also once it has."},
-	 has_certificate,
-	 write_certificate},
-	{{"readyd_probe_perfdata_seconds", METRIC_GAUGE, "seconds",
-	  "What the plugin measured, times."},
-	 has_perfdata,
-	 write_perfdata},
-	{{"readyd_probe_perfdata_bytes", METRIC_GAUGE, "bytes", "What the plugin measured, sizes."},
-	 has_perfdata,
-	 write_perfdata},
-	{{"readyd_probe_perfdata_ratio", METRIC_GAUGE, "ratio",
-	  "What the plugin measured, percentages as 0 to 1."},
-	 has_perfdata,
-	 write_perfdata},
-	{{"readyd_probe_perfdata", METRIC_GAUGE, NULL, "What the plugin measured, anything else."},
-	 has_perfdata,
-	 write_perfdata},
+	{.family = {"readyd_probe", METRIC_INFO, NULL, "What each probe is."}, .write = write_info},
+	{.family = {"readyd_probe_standing", METRIC_GAUGE, NULL,
+		    "What the probe counts as, after its thresholds: 1 for the present one."},
+	 .write = write_standing},
+	{.family = {"readyd_probe_transitions", METRIC_COUNTER, NULL,
+		    "How often the standing changed."},
+	 .write = write_transitions},
+	{.family = {"readyd_probe_last_transition_timestamp_seconds", METRIC_GAUGE, "seconds",
+		    "When the standing last changed, or the probe began."},
+	 .write = write_last_transition},
+	{.family = {"readyd_probe_successive_passes", METRIC_GAUGE, NULL,
+		    "How many runs have passed one after the other."},
+	 .write = write_passes},
+	{.family = {"readyd_probe_successive_failures", METRIC_GAUGE, NULL,
+		    "How many runs have failed one after the other, as counted against "
+		    "failureThreshold."},
+	 .write = write_failures},
+	{.family = {"readyd_probe_stale", METRIC_GAUGE, NULL,
+		    "Whether the last result is older than it may be."},
+	 .write = write_stale},
+	{.family = {"readyd_probe_result", METRIC_GAUGE, NULL,
+		    "What the last run came to: 1 for what it was, all 0 before the first."},
+	 .write = write_result},
+	{.family = {"readyd_probe_runs", METRIC_COUNTER, NULL, "Runs by what they came to."},
+	 .write = write_runs},
+	{.family = {"readyd_probe_reasons", METRIC_COUNTER, NULL,
+		    "Runs by reason; with more than 100 probes those seen, and ok."},
+	 .write = write_reasons},
+	{.family = {"readyd_probe_last_run_timestamp_seconds", METRIC_GAUGE, "seconds",
+		    "When the last run ended; 0 before the first."},
+	 .write = write_last_run},
+	{.family = {"readyd_probe_period_seconds", METRIC_GAUGE, "seconds",
+		    "How often the probe runs: periodSeconds."},
+	 .write = write_period},
+	{.family = {"readyd_probe_last_duration_seconds", METRIC_GAUGE, "seconds",
+		    "How long the last run took; 0 before the first."},
+	 .write = write_last_duration},
+	{.family = {"readyd_probe_duration_seconds", METRIC_HISTOGRAM, "seconds",
+		    "How long runs took, whatever they came to."},
+	 .write = write_durations},
+	{.family = {"readyd_probe_phase_duration_seconds", METRIC_SUMMARY, "seconds",
+		    "How long the parts of runs took, of those that got as far."},
+	 .write = write_phases},
+	{.family = {"readyd_probe_certificate_expiry_timestamp_seconds", METRIC_GAUGE, "seconds",
+		    "When the certificate ends that was seen last, also once it has."},
+	 .has = has_certificate,
+	 .write = write_certificate},
+	{.family = {"readyd_probe_perfdata_seconds", METRIC_GAUGE, "seconds",
+		    "What the plugin measured, times."},
+	 .is_detail = true,
+	 .has = has_measured,
+	 .write = write_measured},
+	{.family = {"readyd_probe_perfdata_bytes", METRIC_GAUGE, "bytes",
+		    "What the plugin measured, sizes."},
+	 .is_detail = true,
+	 .has = has_measured,
+	 .write = write_measured},
+	{.family = {"readyd_probe_perfdata_ratio", METRIC_GAUGE, "ratio",
+		    "What the plugin measured, percentages as 0 to 1."},
+	 .is_detail = true,
+	 .has = has_measured,
+	 .write = write_measured},
+	{.family = {"readyd_probe_perfdata", METRIC_GAUGE, NULL,
+		    "What the plugin measured, anything else."},
+	 .is_detail = true,
+	 .has = has_measured,
+	 .write = write_measured},
 	{.write = NULL},
 };

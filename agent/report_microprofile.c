@@ -79,8 +79,7 @@ void report_microprofile(const struct engine *engine, const struct report_reques
 	json_object_begin(&json, NULL);
 	json_text(&json, "status", verdict.ok ? "UP" : "DOWN");
 	json_array_begin(&json, "checks");
-	left_out = report_each_probe(engine, request, buffer, REPORT_ANSWER_MAX - 2048, add_check,
-				     &list);
+	left_out = report_each_probe(engine, request, buffer, REPORT_PROBES_MAX, add_check, &list);
 	if (left_out > 0 || (!verdict.ok && !list.any_down))
 		write_note(&json, verdict.ok || list.any_down, verdict, left_out);
 	json_array_end(&json);

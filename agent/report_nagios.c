@@ -59,7 +59,7 @@ static void add_values(const struct engine_probe *probe, void *context)
 	struct line *line = context;
 	struct buffer *buffer = line->buffer;
 	const char *name = probe->config->name;
-	const struct perfdata_list *list = probe->result.perfdata;
+	const struct perfdata_list *list = line->request->details ? probe->result.perfdata : NULL;
 	const struct engine_probe *same[ROLE_COUNT];
 	char label[96];
 

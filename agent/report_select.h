@@ -26,6 +26,15 @@ const char *report_trouble(const struct engine_probe *probe);
 const char *report_overall(const struct engine *engine, const struct report_request *request,
 			   bool ok);
 
+/* Of an answer in JSON the probes get so much; the rest is for what stands around them. */
+enum { REPORT_PROBES_MAX = REPORT_ANSWER_MAX - 2048 };
+
+/* What an `add` that writes JSON needs to know. */
+struct report_context {
+	struct json_writer *json;
+	const struct report_request *request;
+};
+
 /* Calls `add` for the probes of an endpoint, those in trouble first, as long as the buffer holds no
  * more than `limit` bytes then; returns how many were left out. */
 size_t report_each_probe(const struct engine *engine, const struct report_request *request,

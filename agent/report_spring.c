@@ -98,8 +98,8 @@ void report_spring(const struct engine *engine, const struct report_request *req
 	buffer_init(&components, REPORT_ANSWER_MAX * 2);
 	json_begin(&json, &components);
 	json_object_begin(&json, "components");
-	left_out = report_each_probe(engine, request, &components, REPORT_ANSWER_MAX - 2048,
-				     add_component, &list);
+	left_out = report_each_probe(engine, request, &components, REPORT_PROBES_MAX, add_component,
+				     &list);
 	if (!request->only)
 		write_state(&json, engine, request->endpoint,
 			    verdict.hindrance != HINDRANCE_DRAINING &&

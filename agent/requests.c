@@ -10,6 +10,7 @@ const char *request_subject_name(enum request_subject subject)
 	static const char *const names[SUBJECT_COUNT] = {
 		[SUBJECT_PROBE] = "probe",
 		[SUBJECT_METRICS] = "metrics",
+		[SUBJECT_AGENT_CHECK] = "agent-check",
 		[SUBJECT_OTHER] = "other",
 	};
 
@@ -50,12 +51,55 @@ enum asker_kind asker_kind_of(const char *user_agent)
 	return ASKER_OTHER;
 }
 
+struct counted_answer {
+	unsigned status;
+	const char *name;
+};
+
+static const struct counted_answer answers[REQUEST_STATUSES] = {
+	{200, "200"},           {503, "503"},
+	{400, "400"},           {403, "403"},
+	{404, "404"},           {405, "405"},
+	{409, "409"},           {429, "429"},
+	{REQUEST_UP, "up"},     {REQUEST_DRAIN, "drain"},
+	{REQUEST_DOWN, "down"}, {0, "other"},
+};
+
 unsigned request_status(int index)
 {
-	static const unsigned statuses[REQUEST_STATUSES] = {200, 503, 400, 403, 404,
-							    405, 409, 429, 0};
+	return answers[index].status;
+}
 
-	return statuses[index];
+const char *request_status_name(int index)
+{
+	return answers[index].name;
+}
+
+bool request_is_expected(enum request_subject subject, enum asker_kind kind, int index)
+{
+	/* 404 of /ready is what drain.statusCode may say. */
+	static const unsigned expected[SUBJECT_COUNT][REQUEST_STATUSES] = {
+		[SUBJECT_LIVENESS] = {200, 503, 400, 405},
+		[SUBJECT_READINESS] = {200, 503, 400, 404, 405, 429},
+		[SUBJECT_STARTUP] = {200, 503, 400, 405, 429},
+		[SUBJECT_PROBE] = {200, 503, 400, 404, 405},
+		[SUBJECT_METRICS] = {200, 400, 405},
+		[SUBJECT_AGENT_CHECK] = {REQUEST_UP, REQUEST_DRAIN, REQUEST_DOWN},
+		[SUBJECT_OTHER] = {200, 400, 403, 404, 405, 409, 429},
+	};
+	unsigned status = request_status(index);
+	bool is_admins = status == 403 || status == 409 || status == 429;
+
+	if (subject == SUBJECT_AGENT_CHECK && kind != ASKER_HAPROXY)
+		return false;
+	/* Only over the admin socket. */
+	if (status == 0 || (is_admins && kind != ASKER_CHECK && kind != ASKER_OTHER))
+		return false;
+	for (int i = 0; i < REQUEST_STATUSES; i++) {
+		if (expected[subject][i] == status)
+			return true;
+	}
+	return false;
 }
 
 void requests_note(struct requests *requests, enum request_subject subject, enum asker_kind kind,

@@ -2,9 +2,6 @@
 
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,11 +15,13 @@ enum {
 	CONNECTION_MEMORY = 8 * 1024 - 64,
 	/* The acceptor keeps the configured limit; libmicrohttpd's own only must not be lower. */
 	CONNECTIONS_MAX = 65536 + 64,
-	EXCLUDED_MAX = 64,
 	/* Of the connections that may be, held ones get this part: the rest is for askers. */
 	CONNECTIONS_PER_HELD = 4,
 	/* Of a stream, what is sent in one go. */
 	PART_MAX = 64 * 1024,
+	GATHERED_PARTS = 2,
+	/* In one turn of the loop: a long answer needs many, and others wait meanwhile. */
+	ROUNDS_MAX = 4,
 };
 
 /* An answer that is the same for everybody until the verdict changes. */
@@ -61,8 +60,9 @@ static struct MHD_Response *with_headers(struct MHD_Response *response, const st
 		return NULL;
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	if (answer->policy) {
+	if (answer->nosniff)
 		MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (answer->policy) {
 		MHD_add_response_header(response, "Content-Security-Policy", answer->policy);
 		MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
 	}
@@ -154,18 +154,8 @@ struct sending {
 	struct server *server;
 	struct client *client;
 	struct stream *stream;
+	uint64_t parts;
 };
-
-/* Has the system send full packets, or what there is. libmicrohttpd takes only some kilobytes at a
- * time and would have each of them sent on its own, which costs more than what it is about; it also
- * undoes this now and then. */
-static void gather(const struct client *client, bool full)
-{
-	int on = full;
-
-	if (!client->is_unix)
-		setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
-}
 
 static ssize_t sending_read(void *owner, uint64_t position, char *bytes, size_t max)
 {
@@ -173,12 +163,19 @@ static ssize_t sending_read(void *owner, uint64_t position, char *bytes, size_t 
 	ssize_t len = stream_read(sending->stream, bytes, max);
 
 	(void)position;
-	gather(sending->client, len > 0);
+	sending->client->in_parts = len != 0;
+	/* libmicrohttpd takes only some kilobytes at a time and would have each of them sent on its
+	 * own, which costs more than what it is about; it undoes this after the first part. */
+	if (sending->parts < GATHERED_PARTS || len <= 0)
+		client_gather(sending->client, len > 0);
+	sending->parts++;
 	/* More is asked for when what went before is sent: the reader takes it, so it may stay. */
 	clients_move(sending->server->clients, sending->client, CLIENT_BUSY,
 		     loop_now_us(sending->server->loop));
-	if (len < 0)
+	if (len < 0) {
+		client_cut_off(sending->client);
 		return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
 	return len > 0 ? len : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
@@ -277,48 +274,11 @@ static const char *header(struct MHD_Connection *connection, const char *name)
 	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-struct arguments {
-	struct question *question;
-	char *excluded[EXCLUDED_MAX];
-};
-
-static bool take_number(const char *text, size_t *ret_number)
-{
-	char *end;
-
-	if (!text || *text < '0' || *text > '9')
-		return false;
-	*ret_number = strtoul(text, &end, 10);
-	return *end == '\0';
-}
-
-static enum MHD_Result take_argument(void *owner, enum MHD_ValueKind kind, const char *key,
+static enum MHD_Result take_argument(void *question, enum MHD_ValueKind kind, const char *key,
 				     const char *value)
 {
-	struct arguments *arguments = owner;
-	struct question *question = arguments->question;
-
 	(void)kind;
-	if (strcmp(key, "verbose") == 0)
-		question->verbose = true;
-	else if (strcmp(key, "colour") == 0)
-		question->colour = true;
-	else if (strcmp(key, "wait") == 0)
-		question->wait = true;
-	else if (strcmp(key, "unicode") == 0)
-		question->unicode = true;
-	else if (strcmp(key, "columns") == 0)
-		question->bad_number |= !take_number(value, &question->columns);
-	else if (strcmp(key, "limit") == 0)
-		question->bad_number |= !take_number(value, &question->limit);
-	else if (strcmp(key, "format") == 0)
-		question->format_name = value ? value : "";
-	else if (strcmp(key, "exclude") != 0 || !value)
-		return MHD_YES;
-	else if (question->excluded_count == EXCLUDED_MAX)
-		question->too_many_excluded = true;
-	else
-		arguments->excluded[question->excluded_count++] = (char *)(uintptr_t)value;
+	question_take_argument(question, key, value);
 	return MHD_YES;
 }
 
@@ -341,11 +301,9 @@ static enum MHD_Result reply(struct server *server, struct client *client,
 		.limit = SIZE_MAX,
 		.columns = SIZE_MAX,
 	};
-	struct arguments arguments = {.question = &question};
 	struct answer answer;
 
-	question.excluded = arguments.excluded;
-	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_argument, &arguments);
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_argument, &question);
 	answer_question(&server->source, &question, &answer);
 	switch (answer.kind) {
 	case ANSWER_BARE:
@@ -468,9 +426,13 @@ static const struct settings *present_settings(void *owner)
 static void proceed(struct server *server)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	bool wants_time = true;
 
-	MHD_run(server->daemon);
-	if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES)
+	for (int i = 0; i < ROUNDS_MAX && wants_time && timeout_ms == 0; i++) {
+		MHD_run(server->daemon);
+		wants_time = MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES;
+	}
+	if (wants_time)
 		loop_timer_set(server->loop, &server->daemon_timer,
 			       clock_monotonic_us() + (int64_t)timeout_ms * 1000);
 	else
@@ -543,34 +505,13 @@ static int start_daemon(struct server *server, struct error *error)
 	return 0;
 }
 
-static int open_listeners(struct server *server, struct error *error)
-{
-	const struct settings *settings = present_settings(server);
-
-	for (size_t i = 0; i < settings->listen.count; i++) {
-		const char *notation = settings->listen.items[i];
-
-		if (strcmp(notation, "none") != 0 &&
-		    acceptor_listen(server->acceptor, notation, false, error) < 0)
-			return -1;
-	}
-	if (settings->socket && strcmp(settings->socket, "none") != 0) {
-		char notation[160];
-
-		snprintf(notation, sizeof(notation), "unix:%s", settings->socket);
-		return acceptor_listen(server->acceptor, notation, true, error);
-	}
-	return 0;
-}
-
 struct server *server_create(struct loop *loop, struct engine *engine, struct error *error)
 {
 	struct server *server = calloc(1, sizeof(*server));
 	const struct acceptor_owner owner = {.take = take_connection,
 					     .proceed = on_acceptor,
 					     .settings = present_settings,
-					     .owner = server,
-					     .side = "public"};
+					     .owner = server};
 
 	if (!server) {
 		error_set(error, "out of memory");
@@ -590,7 +531,7 @@ struct server *server_create(struct loop *loop, struct engine *engine, struct er
 	else
 		server->clients = acceptor_clients(server->acceptor);
 	if (!server->acceptor || start_daemon(server, error) < 0 ||
-	    open_listeners(server, error) < 0) {
+	    acceptor_listen(server->acceptor, error) < 0) {
 		server_destroy(server);
 		return NULL;
 	}
@@ -601,6 +542,11 @@ void server_set_stop(struct server *server, void (*stop)(void *owner), void *own
 {
 	server->source.stop = stop;
 	server->source.stop_owner = owner;
+}
+
+struct requests *server_requests(struct server *server)
+{
+	return &server->source.requests;
 }
 
 void server_destroy(struct server *server)
@@ -614,6 +560,9 @@ void server_destroy(struct server *server)
 		/* libmicrohttpd takes no end while connections are suspended. */
 		server->source.stopping = true;
 		release_due(server);
+		for (struct client *client = server->clients->lists[CLIENT_BUSY].oldest; client;
+		     client = client->next)
+			client_cut_off(client);
 		MHD_run(server->daemon);
 		MHD_stop_daemon(server->daemon);
 	}

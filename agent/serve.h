@@ -5,6 +5,7 @@
 #include "agent/engine.h"
 #include "agent/error.h"
 #include "agent/loop.h"
+#include "agent/requests.h"
 
 struct server;
 
@@ -15,6 +16,9 @@ struct server *server_create(struct loop *loop, struct engine *engine, struct er
 
 /* What `readyd drain --stop` calls: it begins the end and returns. */
 void server_set_stop(struct server *server, void (*stop)(void *owner), void *owner);
+
+/* Where those are counted who ask, for those that are answered elsewhere. */
+struct requests *server_requests(struct server *server);
 
 /* Answers all who are held, and closes everything. */
 void server_destroy(struct server *server);

@@ -6,7 +6,7 @@ import unittest
 
 import jsonschema
 
-from harness import Agent, TestCase
+from harness import Agent, TestCase, settled
 
 CONFIG = """
 service: shop
@@ -82,11 +82,6 @@ def perfdata(text):
         values[match[1]] = (match[2], match[3] or "")
         at = match.end()
     return values
-
-
-def settled(agent):
-    """Every probe has run."""
-    return all(probe["runs"] for probe in agent.status()["probes"])
 
 
 def worst(components):

@@ -6,7 +6,8 @@ import threading
 import time
 import unittest
 
-from harness import Agent, PATIENCE_SECONDS, TestCase, UnixConnection, free_port, readyd, wait_until
+from harness import (Agent, PATIENCE_SECONDS, SOON_SECONDS, TestCase, UnixConnection, free_port, readyd,
+                     wait_until)
 
 READY, DEGRADED = b"up ready 100%\n", b"up ready 50%\n"
 
@@ -92,7 +93,7 @@ class HaproxyAgent(TestCase):
         started = time.monotonic()
         for _ in range(20):
             self.assertEqual(ask(self.port), READY)
-        self.assertLess(time.monotonic() - started, 2)  # the kernel would hold each back for seconds
+        self.assertLess(time.monotonic() - started, SOON_SECONDS)  # the kernel would hold each back for seconds
 
     def test_what_is_sent_along_is_no_reason_for_a_reset(self):
         self.agent("readiness: {app: 'exec:/bin/true'}\n")

@@ -52,8 +52,33 @@ static void test_names_and_statuses(void **state)
 
 		assert_int_equal(counts->by_status[i], status == 503 ? 2 : status == 0 ? 1 : 0);
 	}
+	for (int i = 0; i < REQUEST_STATUSES; i++)
+		assert_true(strlen(request_status_name(i)) > 0);
 	assert_true(counts->last_wall_ms > 0);
 	assert_int_equal(requests.counts[SUBJECT_READINESS][ASKER_OTHER].last_wall_ms, 0);
+}
+
+/* How many answers are to be expected of an asker. */
+static int expected_count(enum request_subject subject, enum asker_kind kind)
+{
+	int count = 0;
+
+	for (int i = 0; i < REQUEST_STATUSES; i++)
+		count += request_is_expected(subject, kind, i);
+	return count;
+}
+
+static void test_expected(void **state)
+{
+	(void)state;
+	assert_int_equal(expected_count(SUBJECT_LIVENESS, ASKER_KUBELET), 4);
+	assert_int_equal(expected_count(SUBJECT_READINESS, ASKER_KUBELET), 5);
+	assert_int_equal(expected_count(SUBJECT_READINESS, ASKER_CHECK), 6);
+	assert_int_equal(expected_count(SUBJECT_METRICS, ASKER_PROMETHEUS), 3);
+	assert_int_equal(expected_count(SUBJECT_AGENT_CHECK, ASKER_HAPROXY), 3);
+	assert_int_equal(expected_count(SUBJECT_AGENT_CHECK, ASKER_OTHER), 0);
+	/* the last one stands for what is not expected */
+	assert_false(request_is_expected(SUBJECT_OTHER, ASKER_OTHER, REQUEST_STATUSES - 1));
 }
 
 int main(void)
@@ -61,6 +86,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_askers),
 		cmocka_unit_test(test_names_and_statuses),
+		cmocka_unit_test(test_expected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
