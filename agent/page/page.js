@@ -4,8 +4,9 @@
 
 const SHOWN_MAX = 100; /* probes; the agent picks those in trouble first */
 const PERIOD_MS = 1000;
-const PERIOD_MAX_MS = 10000;
+const PERIOD_MAX_MS = 3000;
 const TIMEOUT_MS = 5000;
+const WAIT_MS = 2000; /* for an answer until it is said that none comes */
 const SVG = "http://www.w3.org/2000/svg";
 const VERDICTS = [["ready", "Ready", "Not ready"], ["healthz", "Alive", "Not alive"],
 	["startup", "Started", "Not started"]];
@@ -18,7 +19,7 @@ let receivedAt = 0;     /* when it came, on performance.now() */
 let failingSince = 0;   /* since when none comes; 0 = the last one came */
 let failure = "";
 let timer = 0;
-let asking = false;
+let askedAt = 0;        /* when an answer was asked for that has not come; 0 = none is awaited */
 
 /* ---- small things ---- */
 
@@ -89,8 +90,9 @@ function whyOf(endpoint, verdict) {
 		: ["readiness", "liveness"];
 	const named = status.probes.filter(probe => roles.includes(probe.role) &&
 		(verdict.ok ? probe.ok && probe.state === "warn" : !probe.ok));
-	const names = named.slice(0, 3).map(probe => probe.name).join(", ") +
-		(named.length > 3 ? ` and ${named.length - 3} more` : "");
+	/* Among those left out may be others. */
+	const more = status.probesLeftOut ? "" : named.length - 3 + " ";
+	const names = named.slice(0, 3).map(probe => probe.name).join(", ") + (named.length > 3 ? ` and ${more}more` : "");
 	return (verdict.why || "a probe passes with a warning") + (names ? ": " + names : "");
 }
 
@@ -324,8 +326,10 @@ function drawConnection() {
 	/* The age is not part of the alert, which would be read out again every second. */
 	setText($("gone-why"), gone ? `The agent does not answer: ${failure}.` : "");
 	setText($("gone-age"), gone && status ? `What is below is ${duration(elapsed())} old.` : "");
-	setText($("connection"), gone ? "not connected" : status ? "live, " + new Date(Date.parse(status.at) +
-		elapsed()).toLocaleTimeString() : "connecting \u2026");
+	const waited = askedAt ? performance.now() - askedAt : 0;
+	setText($("connection"), gone ? "not connected" : !status ? "connecting \u2026"
+		: waited > WAIT_MS ? `no answer for ${duration(waited)}`
+		: "live, as of " + new Date(status.at).toLocaleTimeString());
 }
 
 function draw() {
@@ -339,9 +343,7 @@ function draw() {
 }
 
 async function ask() {
-	const began = performance.now();
-	let cost = 0;
-	asking = true;
+	askedAt = performance.now();
 	try {
 		const answer = await fetch("status?limit=" + SHOWN_MAX,
 			{cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS)});
@@ -357,14 +359,13 @@ async function ask() {
 	} catch (error) {
 		failure = error instanceof TypeError ? "no connection"
 			: error.name === "TimeoutError" ? "no answer in time" : error.message;
-		failingSince = failingSince || began;
+		failingSince = failingSince || askedAt;
 	}
-	asking = false;
+	askedAt = 0;
+	const began = performance.now();
 	draw();
-	if (!failingSince)
-		cost = performance.now() - began;
-	/* Ten times what asking and drawing cost is left for others. */
-	plan(Math.min(PERIOD_MS + 10 * cost, PERIOD_MAX_MS));
+	/* Ten times what drawing cost is left for others; waiting for an answer costs nothing. */
+	plan(Math.min(PERIOD_MS + 10 * (performance.now() - began), PERIOD_MAX_MS));
 }
 
 /* Not while nobody looks. */
@@ -375,7 +376,7 @@ function plan(delay) {
 }
 
 document.addEventListener("visibilitychange", () => {
-	if (!asking)
+	if (!askedAt)
 		plan(0);
 });
 setInterval(() => {

@@ -2,9 +2,13 @@
 
 import base64
 import hashlib
+import http.server
+import json
 import pathlib
 import re
 import signal
+import threading
+import time
 import unittest
 
 from browser import Browser
@@ -48,6 +52,64 @@ class Answer(TestCase):
             self.assertEqual((policy["default-src"], policy["connect-src"]), ("'none'", "'self'"))
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertNotIn("content-security-policy", agent.get("/ready")[1])
+
+    def test_no_answer_is_taken_for_another_kind(self):
+        """Whatever may hold words of others says so; what is bare is as short as it was."""
+        with Agent("readiness: {bad: 'exec:/bin/false'}\n") as agent:
+            agent.wait_for(lambda a: a.probe("bad")["runs"])
+            for path in ("/", "/status", "/history", "/metrics", "/ready?verbose", "/ready?exclude=bad", "/ready/bad",
+                         "/ready?format=x", "/nothing", *(f"/ready?format={name}" for name in
+                                                          ("json", "health", "microprofile", "spring", "nagios"))):
+                accept = {"Accept": ACCEPT} if path == "/" else {}
+                self.assertEqual(agent.get(path, accept)[1].get("x-content-type-options"), "nosniff", path)
+            self.assertEqual(agent.get("/ready", method="POST")[1].get("x-content-type-options"), "nosniff")
+            for path in ("/ready", "/healthz", "/startup", "/"):
+                self.assertEqual(set(agent.get(path)[1]),
+                                 {"date", "cache-control", "content-type", "content-length", "allow"}, path)
+
+
+class Stranger:
+    """Serves the page of an agent that is no more, and says whatever a test wants of the status."""
+
+    def __init__(self, test, agent):
+        page = agent.get("/", {"Accept": ACCEPT})[2]
+        self.status = agent.get("/status")[2]
+        self.delay = 0  # seconds until the status is told
+        self.released = threading.Event()  # ends the delay of all
+        self.asked = []  # when, by time.monotonic()
+        self.told = []
+        stranger = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path != "/":
+                    stranger.asked.append(time.monotonic())
+                    stranger.released.wait(stranger.delay)
+                    stranger.told.append(time.monotonic())
+                body = (page if self.path == "/" else stranger.status).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html" if self.path == "/" else "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                try:
+                    self.end_headers()
+                    self.wfile.write(body)
+                except ConnectionError:
+                    pass  # the page has given up
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        test.addCleanup(server.server_close)
+        test.addCleanup(thread.join)
+        test.addCleanup(server.shutdown)
+        test.addCleanup(self.released.set)
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
 
 
 class Page(TestCase):
@@ -164,6 +226,109 @@ readiness:
         self.wait_text("#gone", "no connection")
         self.assertTrue(self.browser.run("return document.title").startswith("?"))
 
+    def test_answers_come_late(self):
+        """Waiting is no work: whoever answers late is asked again as soon as another."""
+        with Agent("readiness: {good: 'exec:/bin/true'}\n") as agent:
+            agent.wait_ready()
+            stranger = Stranger(self, agent)
+        stranger.delay = 1.2
+        self.open(stranger)
+        wait_until(lambda: len(stranger.asked) > 2, "the third question")
+        pauses = [asked - told for told, asked in zip(stranger.told, stranger.asked[1:])]
+        self.assertLess(max(pauses), 5)
+
+    def test_waiting_is_told(self):
+        """The time shown is that of the last answer, and that none comes is said before it is given up."""
+        with Agent("readiness: {good: 'exec:/bin/true'}\n") as agent:
+            agent.wait_ready()
+            stranger = Stranger(self, agent)
+        self.open(stranger)
+        shown = self.browser.text("#connection")
+        self.assertEqual(shown, "live, as of " + self.browser.run(
+            "return new Date(arguments[0]).toLocaleTimeString()", json.loads(stranger.status)["at"]))
+        self.browser.run("const node = document.getElementById('connection'); window.shown = [];"
+                         "new MutationObserver(() => window.shown.push(node.textContent)).observe("
+                         "  node, {childList: true, characterData: true, subtree: true});")
+        stranger.delay = 60
+        self.wait_text("#connection", "not connected")
+        said = self.browser.run("return window.shown")
+        self.assertRegex(said[0], r"^no answer for [2-9] s$")
+        self.assertEqual([text for text in said if "live" in text], [])
+        stranger.released.set()
+        self.wait_text("#connection", shown)
+
+    def test_another_answers_in_its_place(self):
+        """Somebody may have taken the agent's port: that is no news of the agent."""
+        with Agent("readiness: {good: 'exec:/bin/true'}\n") as agent:
+            agent.wait_ready()
+            stranger = Stranger(self, agent)
+        self.open(stranger)
+        self.wait_text("#verdicts li:first-child", "\u2713 Ready")
+        right = stranger.status
+        for body in ("{}", "null", "[]", '{"verdicts": {}}', '{"verdicts": {"ready": {}}, "probes": 1}',
+                     "<p>hello</p>", ""):
+            with self.subTest(body):
+                stranger.status = body
+                self.wait_text("#gone", "The agent does not answer: ")
+                if body.startswith(("{", "n", "[")):
+                    self.assertIn("the answer is not readyd's", self.browser.text("#gone"))
+                self.assertIn("? Ready", self.verdict())
+                self.assertEqual(self.browser.text("#connection"), "not connected")
+                self.assertTrue(self.browser.run("return document.title").startswith("?"))
+                stranger.status = right
+                self.wait_text("#connection", "live")
+                self.wait_text("#verdicts li:first-child", "\u2713 Ready")
+        self.assertEqual(self.browser.console(), [])
+
+    def test_a_restart_in_a_container(self):
+        """Where the process has the number 1 each time, and as much has happened as before."""
+        with Agent("readiness: {good: 'exec:/bin/true'}\n") as agent:
+            agent.wait_ready()
+            stranger = Stranger(self, agent)
+        status = json.loads(stranger.status)
+        status.update(pid=1, transitionCount=1, transitions=[
+            {"event": "drain", "at": status["at"], "source": "file", "draining": True}])
+        stranger.status = json.dumps(status)
+        self.open(stranger)
+        self.wait_text("#transitions", "drain by file begins")
+        status.update(startedAt="2030-01-01T00:00:00.000Z", transitions=[
+            {"event": "drain", "at": status["at"], "source": "command", "draining": True}])
+        stranger.status = json.dumps(status)
+        self.wait_text("#transitions", "drain by command begins")
+        self.assertNotIn("by file", self.browser.text("#transitions"))
+
+    def test_nothing_is_wider_than_the_window(self):
+        unbroken = "x" * 56
+        config = f"""
+service: payment-and-shipping-gateway-service
+version: "2026.11.23-build4711"
+details: local
+readiness:
+  a-very-long-probe-name-with-many-words-for-the-payment-service: {{http: 'http://127.0.0.1:1/a/{"long" * 30}'}}
+  plugin:
+    exec: {{command: [sh, -c, 'sleep 0.1; echo "{"warning " * 20}"; exit 1'], nagios: true}}
+    periodSeconds: 0.2
+  later: {{exec: /bin/true, initialDelaySeconds: 3600, periodSeconds: 86399.125}}
+liveness:
+  {unbroken}: {{exec: /bin/false, failureThreshold: 1}}
+"""
+        with Agent(config) as agent:
+            agent.wait_for(lambda a: a.probe("plugin")["runs"] > 3 and a.probe(unbroken)["standing"] == "failing")
+            agent.admin("/drain", method="POST")
+            self.open(agent)
+            self.wait_text("#draining", "draining")
+            self.wait_text("#verdicts", unbroken)
+            for width, phone in ((320, True), (360, True), (390, True), (480, True), (600, False), (768, False),
+                                 (900, False), (1280, False)):
+                self.browser.emulate(width=width, height=800, phone=phone)
+                wider = self.browser.run("""
+                    const edge = document.documentElement.clientWidth + 0.5;
+                    return [...document.querySelectorAll("body *")].filter(node =>
+                        !node.closest(".hearing, thead") && node.getBoundingClientRect().right > edge).map(
+                        node => node.tagName + " " + node.textContent);""")
+                self.assertEqual(wider, [], width)
+                self.assertLessEqual(self.browser.run("return document.documentElement.scrollWidth"), width)
+
     def test_hidden_details(self):
         with Agent(f"readiness: {{web: 'http://127.0.0.1:{free_port()}/secret-path'}}\n") as agent:
             agent.wait_for(lambda a: a.probe("web")["runs"])
@@ -246,6 +411,8 @@ readiness:
             self.wait_text("#more", "9901 more are not shown")
             self.assertEqual(len(self.browser.elements("tbody tr")), 100)
             self.assertEqual(self.browser.text("#probes-count"), "10001")
+            # how many more is not known from a hundred
+            self.assertRegex(self.verdict(), r": (app, )?p0, p1, .*and more\n")
             size = self.browser.run("return Math.max(...performance.getEntriesByType('resource').map("
                                     "entry => entry.decodedBodySize))")
             self.assertLess(size, 500 * 1024)
