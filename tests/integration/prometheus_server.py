@@ -9,7 +9,8 @@ import yaml
 
 import harness
 
-SCRAPE_SECONDS = 0.25
+# No answer may take longer, so it is not the least that would do.
+SCRAPE_SECONDS = 2
 
 
 def promtool(*arguments, input=None):
@@ -75,6 +76,8 @@ class Prometheus:
         so, and well."""
         def done():
             for target in self.targets():
+                if "deadline exceeded" in target["lastError"]:
+                    return False  # a busy machine; the next one will do
                 if target["lastError"]:
                     raise AssertionError(target)
             return len(self.query(f"count_over_time(up[1h]) >= {times}")) == self.target_count

@@ -42,7 +42,7 @@ class Alerts(TestCase):
             self.assertTrue(words <= known, words - known)
 
     def test_in_prometheus(self):
-        with Agent("liveness: {app: exec:/bin/false}\n") as agent:
+        with Agent("liveness: {app: {exec: /bin/false, failureThreshold: 1}}\n") as agent:
             prometheus = Prometheus(self, {"shop": agent.port}, [RULES])
             prometheus.wait_scraped()
 

@@ -12,7 +12,7 @@ from prometheus_server import Prometheus
 HERE = pathlib.Path(__file__).resolve().parent
 DASHBOARD = HERE.parent.parent / "conf" / "grafana" / "readyd-dashboard.json"
 
-VARIABLES = {"$job": "shop|none", "$instance": ".*", "$probe": ".*", "$__rate_interval": "5s"}
+VARIABLES = {"$job": "shop|none", "$instance": ".*", "$probe": ".*", "$__rate_interval": "10s"}
 
 
 def filled_in(query):
@@ -60,6 +60,7 @@ class Dashboard(TestCase):
         with Agent(f"""
 service: shop
 version: "1.0"
+details: local
 liveness: {{app: {{exec: /bin/true, periodSeconds: 0.2}}}}
 readiness:
   web: {{target: 'https://localhost:{port}/', caFile: {certificates.ca}, periodSeconds: 0.2}}
