@@ -6,17 +6,15 @@
  * moment of the first good answer in microseconds of CLOCK_MONOTONIC. KIND: http (status 200),
  * redis (PONG) or postgres (a session of the user "trusted" in the database "app"). */
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 enum { PAUSE_NS = 200 * 1000, PATIENCE_S = 60, PROTOCOL_3 = 3 << 16 };
 
@@ -101,27 +99,22 @@ static bool answers(const struct kind *kind, const struct sockaddr_in *address)
 
 static void watch(const struct kind *kind, const struct sockaddr_in *address)
 {
-	struct timespec pause = {.tv_nsec = PAUSE_NS}, now;
+	struct timespec pause = {.tv_nsec = PAUSE_NS};
 
 	while (!answers(kind, address))
 		nanosleep(&pause, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	printf("%lld\n", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	printf("%lld\n", now_us());
 }
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	cpu_set_t cpus;
+	struct sockaddr_in address;
 
 	if (argc != 4)
 		return 2;
-	CPU_ZERO(&cpus);
-	CPU_SET(strtoul(argv[1], NULL, 10), &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
+	pin(argv[1]);
 	alarm(PATIENCE_S);
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	address.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
+	address = loopback(argv[3]);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (strcmp(argv[2], kinds[i].name) == 0) {
 			watch(&kinds[i], &address);

@@ -5,9 +5,6 @@
  * Starts the command, asks 127.0.0.1:PORT for /healthz in a tight loop until the answer is 200,
  * prints the microseconds since just before the exec, and ends the command. */
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,27 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 enum { PATIENCE_US = 10 * 1000 * 1000 };
-
-static long long now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static void pin(const char *cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(strtoul(cpu, NULL, 10), &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-}
 
 static bool answers(const struct sockaddr_in *address)
 {
@@ -55,7 +36,7 @@ static bool answers(const struct sockaddr_in *address)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
+	struct sockaddr_in address;
 	/* volatile: the child writes it, vfork() shares it */
 	volatile long long started_us = 0;
 	bool answered;
@@ -63,8 +44,7 @@ int main(int argc, char **argv)
 
 	if (argc < 5)
 		return 2;
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	address.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
+	address = loopback(argv[3]);
 	pid = vfork();
 	if (pid == 0) {
 		pin(argv[2]);

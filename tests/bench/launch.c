@@ -14,14 +14,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 enum { COMMANDS_MAX = 32 };
 
@@ -36,14 +36,6 @@ static _Noreturn void fail(const char *sentence, const char *word)
 static long long microseconds(struct timeval time)
 {
 	return (long long)time.tv_sec * 1000000 + time.tv_usec;
-}
-
-static long long now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void run(int number, char **command)
@@ -82,7 +74,6 @@ int main(int argc, char **argv)
 {
 	char **commands[COMMANDS_MAX];
 	int count = 0;
-	cpu_set_t cpus;
 
 	redirect();
 	if (argc < 5)
@@ -96,9 +87,7 @@ int main(int argc, char **argv)
 		argv[i] = NULL;
 		commands[count++] = argv + i + 1;
 	}
-	CPU_ZERO(&cpus);
-	CPU_SET(strtoul(argv[1], NULL, 10), &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+	if (pin(argv[1]) < 0)
 		fail(strerror(errno), "CPU");
 	for (long round = strtol(argv[2], NULL, 10); round > 0; round--) {
 		for (int i = 0; i < count; i++) {

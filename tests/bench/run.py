@@ -297,7 +297,7 @@ def report_scrapes(report, ground, agent, count):
 
 def section_watched(options, report):
     """/metrics of ten thousand probes, and /ready under load while somebody reads it"""
-    rounds, seconds = (3, 2) if options.quick else (10, 3)
+    rounds, seconds = (4, 2) if options.quick else (20, 2)
     with tools.Ground() as ground:
         agent = ground.agent(tcp_probes(10000, ground.acceptor(tools.CLIENT_CPU), 10))
         agent.wait_ready()
@@ -307,12 +307,14 @@ def section_watched(options, report):
         agent = ground.agent(tcp_probes(10, ground.acceptor(tools.CLIENT_CPU), 10))
         agent.wait_ready()
         alone, watched = [], []
-        for _ in range(rounds):
-            alone.append(load_round(agent.process.pid, agent.port, seconds)[0])
+        for i in range(2 * rounds):
+            # In turns, and each as often before as after the other: the machine gets slower and faster.
+            is_watched = i % 4 in (1, 2)
             # A Prometheus, and a browser that has the page open.
             watchers = [start_scraper(ground, agent, path, 0, 1000)
-                        for path in ("/metrics", "/status?limit=100")]
-            watched.append(load_round(agent.process.pid, agent.port, seconds)[0])
+                        for path in ("/metrics", "/status?limit=100") if is_watched]
+            requests_a_second = load_round(agent.process.pid, agent.port, seconds)[0]
+            (watched if is_watched else alone).append(requests_a_second)
             for watcher in watchers:
                 watcher.kill()
                 watcher.communicate()

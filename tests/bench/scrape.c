@@ -5,34 +5,15 @@
  * Asks 127.0.0.1:PORT for PATH so often (0 = until it is killed), with a pause before each time,
  * and prints the microseconds and the bytes of each answer. */
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 static char bytes[1 << 20];
-
-static long long now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static void pin(const char *cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(strtoul(cpu, NULL, 10), &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-}
 
 /* The bytes of an answer that is whole: 200, and the last of its chunks or as long as announced. */
 static long long ask(const struct sockaddr_in *address, const char *request)
@@ -68,7 +49,7 @@ static long long ask(const struct sockaddr_in *address, const char *request)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
+	struct sockaddr_in address;
 	struct timespec pause;
 	char request[512];
 	unsigned long count, pause_ms;
@@ -76,8 +57,7 @@ int main(int argc, char **argv)
 	if (argc != 6)
 		return 2;
 	pin(argv[1]);
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	address.sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10));
+	address = loopback(argv[2]);
 	snprintf(request, sizeof(request),
 		 "GET %s HTTP/1.1\r\nHost: bench\r\nUser-Agent: Prometheus/2.42.0\r\n"
 		 "Connection: close\r\n\r\n",
