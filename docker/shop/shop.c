@@ -1,15 +1,15 @@
-// The example application of docker/: a shop window that counts its visits in Redis and its goods
-// in PostgreSQL, starts slowly, stops gracefully, and misbehaves when it is told to.
+// The example application of docker/: a shop window that counts its visits and orders in Redis and its
+// goods in PostgreSQL, starts slowly, stops gracefully, and misbehaves when it is told to.
 //
-//   shop            serves http://:8080/ and /healthz
+//   shop            serves http://:8080/ and /healthz; POST / is an order
 //   shop migrate    makes its tables and ends; safe to repeat
 //
-// Environment: DATABASE_URL, DATABASE_PASSWORD_FILE, CACHE_HOST, CACHE_PORT, SHOP_VERSION,
-// SHOP_START_SECONDS (how long it takes to start) and SHOP_FAULT, which is one of
+// Environment: DATABASE_URL, DATABASE_PASSWORD_FILE, CACHE_HOST, SHOP_VERSION, SHOP_START_SECONDS (how long it takes to start) and SHOP_FAULT, which is one of
 //   never-ready     /healthz never says yes
 //   unhealthy:N     /healthz says no from N seconds after the start
 //   crash:N         it crashes N seconds after the start
 //   errors          every page is an error, and /healthz says yes all the same
+//   hang            no page is ever answered, and /healthz says yes all the same
 //   deaf            it ignores SIGTERM
 
 #define _GNU_SOURCE
@@ -33,6 +33,7 @@
 
 enum {
 	PORT = 8080,
+	REQUEST_BYTES = 8192,     // with its body
 	PATIENCE_SECONDS = 3,     // for the database and the cache
 	REQUEST_SECONDS = 5,      // for a request to arrive
 	LAST_REQUESTS_SECONDS = 8 // for those under way to end when we are to stop
@@ -144,8 +145,7 @@ static void set_timeouts(int socket, int seconds)
 static int connect_cache(void)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *addresses;
-	if (getaddrinfo(setting("CACHE_HOST", "cache"), setting("CACHE_PORT", "6379"), &hints,
-			&addresses)) {
+	if (getaddrinfo(setting("CACHE_HOST", "cache"), "6379", &hints, &addresses)) {
 		return -1;
 	}
 	int connection = socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -158,11 +158,11 @@ static int connect_cache(void)
 	return connection;
 }
 
-// The number of this visit; -1 if the cache does not tell.
-static long count_visit(void)
+// The number of this one of a kind; -1 if the cache does not tell.
+static long count_one(const char *kind)
 {
-	static const char command[] = "INCR visits\r\n";
-	char answer[64];
+	char command[64], answer[64];
+	snprintf(command, sizeof(command), "INCR %s\r\n", kind);
 	if (shop.cache < 0) {
 		shop.cache = connect_cache();
 	}
@@ -195,13 +195,9 @@ static void answer(int connection, int status, const char *text)
 
 static void show_page(int connection)
 {
-	if (fault("errors")) {
-		answer(connection, 500, "told to fail\n");
-		return;
-	}
 	pthread_mutex_lock(&shop.lock);
 	int goods = count_goods();
-	long visit = count_visit();
+	long visit = count_one("visits");
 	pthread_mutex_unlock(&shop.lock);
 	char text[128];
 	snprintf(text, sizeof(text), "shop %s: %d goods, visit %ld\n",
@@ -211,26 +207,67 @@ static void show_page(int connection)
 	       good ? text : "the database or the cache does not answer\n");
 }
 
-static void *serve(void *argument)
+static void take_order(int connection, const char *order)
 {
-	int connection = (int)(intptr_t)argument;
-	char request[4096] = "";
-	size_t length = 0;
-	set_timeouts(connection, REQUEST_SECONDS);
-	while (length < sizeof(request) - 1 && !strstr(request, "\r\n\r\n")) {
-		ssize_t got = recv(connection, request + length, sizeof(request) - 1 - length, 0);
+	pthread_mutex_lock(&shop.lock);
+	long number = count_one("orders");
+	pthread_mutex_unlock(&shop.lock);
+	char text[256];
+	snprintf(text, sizeof(text), "shop %s: order %ld: %.128s\n",
+		 setting("SHOP_VERSION", "dev"), number, order);
+	answer(connection, number >= 0 ? 200 : 503,
+	       number >= 0 ? text : "the cache does not answer\n");
+}
+
+static size_t body_length(const char *head)
+{
+	static const char name[] = "\r\nContent-Length:";
+	const char *field = strcasestr(head, name);
+	return field ? strtoul(field + strlen(name), NULL, 10) : 0;
+}
+
+// Reads a request into a buffer of REQUEST_BYTES: its head, and behind that the body, which is returned.
+// NULL if it does not arrive, or is too long.
+static const char *receive(int connection, char *request)
+{
+	size_t length = 0, wanted = REQUEST_BYTES;
+	char *body = NULL;
+	while (length < wanted) {
+		ssize_t got = recv(connection, request + length, REQUEST_BYTES - 1 - length, 0);
 		if (got <= 0) {
-			break;
+			return NULL;
 		}
 		length += (size_t)got;
 		request[length] = '\0';
+		if (!body && (body = strstr(request, "\r\n\r\n"))) {
+			*body = '\0';
+			body += 4;
+			wanted = (size_t)(body - request) + body_length(request);
+		}
 	}
-	if (!strncmp(request, "GET /healthz ", 13)) {
+	return body;
+}
+
+static void *serve(void *argument)
+{
+	int connection = (int)(intptr_t)argument;
+	char request[REQUEST_BYTES];
+	set_timeouts(connection, REQUEST_SECONDS);
+	const char *body = receive(connection, request);
+	if (!body) {
+		answer(connection, 400, "no request\n");
+	} else if (!strncmp(request, "GET /healthz ", 13)) {
 		bool bad = fault("never-ready") || fault("unhealthy");
 		answer(connection, bad ? 503 : 200, bad ? "told to be ill\n" : "alive\n");
+	} else if (fault("hang")) {
+		pause();
+	} else if (fault("errors")) {
+		answer(connection, 500, "told to fail\n");
 	} else if (!strncmp(request, "GET / ", 6)) {
 		show_page(connection);
-	} else if (length > 0) {
+	} else if (!strncmp(request, "POST / ", 7)) {
+		take_order(connection, body);
+	} else {
 		answer(connection, 404, "no such page\n");
 	}
 	close(connection);
