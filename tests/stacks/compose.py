@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 import tempfile
-import time
 
 import stack
 
@@ -26,7 +25,9 @@ class Project:
 
     def __init__(self, test, files, environment=None):
         Project.count += 1
-        self.name = f"test-{test.id().split('.')[-1].replace('_', '-')}-{Project.count}"
+        # Unlike that of any other file's, for files run side by side.
+        file, _, name = test.id().replace("test_", "").split(".")
+        self.name = f"test-{file}-{name}-{Project.count}".replace("_", "-")
         self.environment = dict(environment or {}, COMPOSE_PROJECT_NAME=self.name)
         if isinstance(files, dict):
             directory = pathlib.Path(tempfile.mkdtemp(dir=test.tmp))
@@ -49,8 +50,12 @@ class Project:
         self.compose("kill", check=False)
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "0", check=False)
 
-    def containers(self, service):
-        return self.compose("ps", "--all", "--quiet", service).stdout.split()
+    def containers(self, service, *filters):
+        """The oldest first. By the engine, because Compose's own `ps` fails if one goes while it looks."""
+        lines = stack.docker("ps", "--all", "--quiet", "--no-trunc", *filters,
+                             "--filter", f"label=com.docker.compose.project={self.name}",
+                             "--filter", f"label=com.docker.compose.service={service}")
+        return lines.split()[::-1]
 
     def inspect(self, service):
         return stack.inspect(self.containers(service)[0])
@@ -73,9 +78,6 @@ class Project:
         return max((seconds(line.split()[0]) for line in (done.stdout + done.stderr).splitlines()
                     if text in line), default=None)
 
-    def first_healthy(self, service, since):
+    def first_healthy(self, service, events):
         """When it first was, in seconds since 1970, as the engine's event says."""
-        lines = stack.docker("events", "--since", str(since), "--until", f"{time.time():.6f}", "--filter",
-                             f"container={self.containers(service)[0]}", "--filter",
-                             "event=health_status: healthy", "--format", "{{.TimeNano}}").split()
-        return int(lines[0]) / 1e9
+        return next(at for action, at in events.of(self.containers(service)[0]) if action == "health_status: healthy")
