@@ -36,12 +36,12 @@ listen: 127.0.0.1:{self.health_port}
 socket: "{self.socket}"
 haproxyAgent: 127.0.0.1:{self.agent_port}
 logFormat: json
-drain: {{delaySeconds: 1.5}}
+drain: {{delaySeconds: 4}}
 gracePeriodSeconds: 30
 stopTimeoutSeconds: 20
 stopSignal: SIGQUIT
 readiness:
-  nginx: {{target: "http://127.0.0.1:{self.port}/", periodSeconds: 0.5}}
+  nginx: {{target: "http://127.0.0.1:{self.port}/", periodSeconds: 0.5, timeoutSeconds: 10}}
 """)
         test.addCleanup(self._kill)
 

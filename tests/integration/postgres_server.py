@@ -220,6 +220,19 @@ class Server:
     def socket_url(self, user="local_app", database="app"):
         return f"postgres://{user}@/{database}?host={self.directory}&port={self.port}"
 
+    def fill(self, sessions):
+        """Takes all sessions that users may have; those in the list are the only ones then."""
+        def full():
+            try:
+                while True:
+                    sessions.append(RawSession(self.port))
+            except ConnectionError:
+                # One that is ending has counted against the limit, and soon leaves room for another.
+                return int(sessions[0].query("select count(*) from pg_stat_activity where datname "
+                                             "is not null")) == len(sessions)
+
+        harness.wait_until(full, "a full server")
+
     def sessions(self, application="readyd"):
         """How many sessions of an application the server has."""
         return int(self.sql("select count(*) from pg_stat_activity "

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from harness import BINARY
+from harness import BINARY, wait_until
 
 # The sanitizers' build starts processes several times slower.
 SANITIZED = b"__asan_init" in pathlib.Path(BINARY).read_bytes()
@@ -19,6 +19,11 @@ def marked(marker):
             except OSError:
                 pass
     return found
+
+
+def wait_gone(marker):
+    """Waits for the end of all of these: what is killed needs a moment of a processor to die."""
+    wait_until(lambda: not marked(marker), "the end of all that was started")
 
 
 def children(pid):

@@ -10,7 +10,7 @@ import unittest
 import private_network
 from bad_server import BadServer, FullServer, wait_close
 from dns_server import AAAA, A, DnsServer, Name, REFUSED, SERVFAIL, SILENT
-from harness import BINARY, Agent, check
+from harness import BINARY, SOON_SECONDS, Agent, check
 from network_case import NetworkTestCase, setUpModule, tearDownModule  # noqa: F401
 
 PORT = 7000
@@ -53,10 +53,11 @@ class Addresses(DnsTestCase):
                 self.assert_check("pass", "ok", f"tcp://db.test:{PORT}")
 
     def test_first_refuses_second_accepts(self):
-        self.serve_names({"db.test": Name(a=["127.0.0.2", "127.0.0.3"])})
-        self.listen("127.0.0.3")
+        """After a refusal the next one is tried at once, not after the quarter of a second for silent ones."""
+        self.serve_names({"db.test": Name(a=[f"127.0.0.{i}" for i in range(2, 18)])})
+        self.listen("127.0.0.17")
         result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}")
-        self.assertLess(result["phasesMs"]["connect"], 240)
+        self.assertLess(result["phasesMs"]["connect"], 15 * 250 * 0.8)
 
     def test_first_dead_second_accepts(self):
         for dead, alive in (("127.0.0.2", "127.0.0.3"), ("127.0.0.3", "127.0.0.2")):
@@ -79,7 +80,7 @@ class Addresses(DnsTestCase):
             self.listen_full(host)
         self.listen("127.0.0.8")
         result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}", timeout=20)
-        self.assertLess(result["phasesMs"]["connect"], 6 * 250 + 1000)
+        self.assertLess(result["phasesMs"]["connect"], 10000)
 
     def test_all_refuse(self):
         self.serve_names({"db.test": Name(a=["127.0.0.2", "127.0.0.3", "127.0.0.4"])})
@@ -110,7 +111,7 @@ class Addresses(DnsTestCase):
     def test_no_answer_for_ipv6(self):
         self.serve_names({"db.test": Name(a=["127.0.0.2"], silent=(AAAA,))})
         self.listen("127.0.0.2")
-        self.assert_check("pass", "ok", f"tcp://db.test:{PORT}", timeout=5)
+        self.assert_check("pass", "ok", f"tcp://db.test:{PORT}")
 
     def test_search_list(self):
         names = self.serve_names({"db.prod.test": Name(a=["127.0.0.2"])})
@@ -120,12 +121,13 @@ class Addresses(DnsTestCase):
         self.assertTrue(names.count("db.dev.test"))
 
     def test_second_name_server(self):
-        self.serve_names({"db.test": SILENT}, host="127.0.0.53")
-        self.serve_names({"db.test": Name(a=["127.0.0.2"])}, host="127.0.0.54")
+        for host in ("127.0.0.53", "127.0.0.54"):
+            self.serve_names({"db.test": SILENT}, host=host)
+        self.serve_names({"db.test": Name(a=["127.0.0.2"])}, host="127.0.0.55")
         self.listen("127.0.0.2")
-        self.resolv_conf("nameserver 127.0.0.53\nnameserver 127.0.0.54\n")
-        result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}", timeout=10)
-        self.assertLess(result["phasesMs"]["resolve"], 1500)  # the second is asked after 500
+        self.resolv_conf("nameserver 127.0.0.53\nnameserver 127.0.0.54\nnameserver 127.0.0.55\n")
+        result = self.assert_check("pass", "ok", f"tcp://db.test:{PORT}")
+        self.assertLess(result["phasesMs"]["resolve"], 4000)  # the next is asked after 500, not after 2000
 
 
 class NoServerNeeded(DnsTestCase):
@@ -191,7 +193,7 @@ class Failures(DnsTestCase):
         self.serve_names({"db.test": SILENT})
         started = time.monotonic()
         self.assert_fails("db.test", "no address of db.test within 0.3 s", timeout=0.3)
-        self.assertLess(time.monotonic() - started, 3)
+        self.assertLess(time.monotonic() - started, 0.3 + SOON_SECONDS)
 
     def test_garbage(self):
         self.serve_names({"db.test": Name(garbage=True)})
@@ -223,14 +225,14 @@ class Serving(DnsTestCase):
                 started = time.monotonic()
                 self.assertEqual(agent.get("/healthz")[0], 200)
                 slowest = max(slowest, time.monotonic() - started)
-            self.assertLess(slowest, 0.5)
-            self.assertGreater(agent.probe("here")["runs"], 20)
+            self.assertLess(slowest, SOON_SECONDS)
+            agent.wait_for(lambda _: agent.probe("here")["runs"] > 20, timeout=SOON_SECONDS)
             agent.wait_for(lambda _: agent.probe("dead0")["runs"] >= 2)
             self.assertEqual(agent.probe("dead0")["reason"], "dns_failure")
             # and it ends at once in the middle of it
             started = time.monotonic()
             self.assertEqual(agent.stop(), 0)
-            self.assertLess(time.monotonic() - started, 2)
+            self.assertLess(time.monotonic() - started, SOON_SECONDS)
 
     def test_another_name_server_at_run_time(self):
         private_network.replace("resolv.conf", "nameserver 127.0.0.53\n")

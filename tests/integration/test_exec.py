@@ -8,8 +8,9 @@ import sys
 import time
 import unittest
 
-from harness import BINARY, PATIENCE_SECONDS, Agent, TestCase, check, clean_environment, readyd
-from processes import SANITIZED, marked
+from harness import (BINARY, PATIENCE_SECONDS, SOON_SECONDS, Agent, TestCase, check, clean_environment,
+                     readyd)
+from processes import wait_gone
 
 PLUGINS = pathlib.Path("/usr/lib/nagios/plugins")
 
@@ -94,19 +95,19 @@ class Endings(TestCase):
         marker = f"MARKER={self.tmp}"
         script = "trap '' TERM INT HUP; sh -c 'trap \"\" TERM; sleep 1000' & echo begun; sleep 1000"
         started = time.monotonic()
-        code, result = shell(script, timeout=0.5, environment=marker)
-        self.assertLess(time.monotonic() - started, 0.5 + (2 if SANITIZED else 1))
+        code, result = shell(script, timeout=3, environment=marker)
+        self.assertLess(time.monotonic() - started, 3 + SOON_SECONDS)
         self.assert_result(result, "fail", "timeout")
         self.assertEqual((code, result["alive"]), (1, False))
-        self.assertEqual(result["message"], "no exit of the command within 0.5 s")
+        self.assertEqual(result["message"], "no exit of the command within 3 s")
         self.assertEqual(result["output"], "begun\n")
-        self.assertEqual(marked(marker), [])
+        wait_gone(marker)
 
     def test_slow(self):
         result = run("sleep", "0.2", warnAboveSeconds="0.1")[1]
         self.assert_result(result, "warn", "slow")
         self.assertTrue(result["alive"] and result["ready"])
-        self.assertRegex(result["message"], r"^took 0\.\d+ s, expected at most 0\.1 s$")
+        self.assertRegex(result["message"], r"^took \d+(\.\d+)? s, expected at most 0\.1 s$")
         self.assert_result(run("true", warnAboveSeconds="10")[1], "pass", "ok")
         self.assert_result(shell("sleep 0.2; exit 1", warnAboveSeconds="0.1")[1], "fail",
                            "exit_code")
@@ -281,26 +282,26 @@ class Output(TestCase):
 
     def test_closing_the_output_is_not_the_end(self):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = shell("exec >&- 2>&-; sleep 2; exit 5")[1]
+        result = shell("exec >&- 2>&-; sleep 3; exit 5")[1]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.assert_result(result, "fail", "exit_code")
-        self.assertGreaterEqual(result["durationMs"], 2000)
-        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0.3)
+        self.assertGreaterEqual(result["durationMs"], 3000)
+        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
 
     def test_held_output_does_not_delay_the_end(self):
         """A background child has the pipe, also one that has left the group."""
         begun = self.tmp / "begun"
-        leave = f"setsid sh -c 'touch {begun}; sleep 2' & while test ! -e {begun}; do sleep 0.01; done"
+        leave = f"setsid sh -c 'touch {begun}; sleep 10' & while test ! -e {begun}; do sleep 0.01; done"
         for script in ("sleep 1000 & exit 0", leave):
             code, result = shell(script)
             self.assert_result(result, "pass", "ok")
-            self.assertLess(result["durationMs"], 1500)
+            self.assertLess(result["durationMs"], SOON_SECONDS * 1000)
 
     def test_endless_output_keeps_nobody_waiting(self):
         config = """
 readiness:
-  flood: {exec: {command: [sh, -c, "yes; exit 0"]}, periodSeconds: 0.1, timeoutSeconds: 3}
-  quick: {exec: {command: ["true"]}, periodSeconds: 0.1, timeoutSeconds: 3}
+  flood: {exec: {command: [sh, -c, "yes; exit 0"]}, periodSeconds: 0.1, timeoutSeconds: 6}
+  quick: {exec: {command: ["true"]}, periodSeconds: 0.1, timeoutSeconds: 20}
 """
         with Agent(config) as agent:
             agent.wait_for(lambda _: agent.probe("flood").get("reason") == "timeout")

@@ -6,8 +6,8 @@ import sys
 import time
 import unittest
 
-from harness import BINARY, PATIENCE_SECONDS, Agent, TestCase, clean_environment, wait_until
-from processes import SANITIZED, children, marked
+from harness import BINARY, PATIENCE_SECONDS, SOON_SECONDS, Agent, TestCase, clean_environment, wait_until
+from processes import SANITIZED, children, marked, wait_gone
 
 RUNS = 2000 if SANITIZED else 10000
 
@@ -52,8 +52,8 @@ class NothingStays(TestCase):
             # and when none is under way, nothing
             agent.wait_for(lambda _: marked(self.marker) == [pid])
             agent.wait_for(lambda _: children(pid) == [])
-            self.assertLessEqual(agent.descriptors(), before)
-        self.assertEqual(marked(self.marker), [])
+            agent.wait_for(lambda _: agent.descriptors() <= before)
+        wait_gone(self.marker)
 
     def test_check_leaves_no_zombie_to_others(self):
         """Whoever started `readyd check` may not reap what comes to it: a PID 1 that is the app."""
@@ -71,7 +71,7 @@ except ChildProcessError:
 sys.exit(1)
 """], env=clean_environment(self.environment), timeout=PATIENCE_SECONDS * 2)
         self.assertEqual(done.returncode, 0)
-        self.assertEqual(marked(self.marker), [])
+        wait_gone(self.marker)
 
     def test_orphans_of_other_groups_are_reaped(self):
         """A command may start a daemon on purpose; it lives on, and we reap it when it ends."""
@@ -79,7 +79,8 @@ sys.exit(1)
         begun = self.tmp / "begun"
         script = (f"setsid sh -c 'touch {begun}; while test ! -e {flag}; do sleep 0.05; done' & "
                   f"while test ! -e {begun}; do sleep 0.01; done")
-        config = f"readiness: {{a: {{exec: {{command: [sh, -c, \"{script}\"]}}, periodSeconds: 1000}}}}"
+        config = (f"readiness: {{a: {{exec: {{command: [sh, -c, \"{script}\"]}}, periodSeconds: 1000, "
+                  f"timeoutSeconds: 20}}}}")
         with Agent(config, env=self.environment) as agent:
             agent.wait_ready()
             agent.wait_for(lambda _: len(children(agent.process.pid)) == 1)
@@ -94,8 +95,8 @@ sys.exit(1)
             agent.wait_for(lambda _: len(marked(self.marker)) >= 4)
             started = time.monotonic()
             self.assertEqual(agent.stop(), 0)
-            self.assertLess(time.monotonic() - started, 3 if SANITIZED else 1)
-            self.assertEqual(marked(self.marker), [])
+            self.assertLess(time.monotonic() - started, SOON_SECONDS)
+            wait_gone(self.marker)
 
     def test_agent_is_killed(self):
         """Even then its commands do not go on."""

@@ -3,7 +3,6 @@
 import csv
 import io
 import pathlib
-import signal
 import socket
 import tempfile
 import unittest
@@ -34,6 +33,7 @@ global
 defaults
     mode http
     timeout connect 5s
+    timeout check 5s
     timeout client 30s
     timeout server 30s
 frontend front
@@ -74,8 +74,11 @@ HEALTHZ = "    option httpchk GET /healthz"
 
 
 class TwoInstances(TestCase):
-    def two(self, *settings):
+    def two(self, *settings, probe=""):
+        """Two that are ready; `probe`: another one of the first's readiness, as a line of its configuration."""
         self.instances = [Instance(self, name, *settings) for name in ("a", "b")]
+        with open(self.instances[0].config_path, "a") as config:
+            config.write(probe)
         for instance in self.instances:
             instance.start()
         for instance in self.instances:
@@ -133,11 +136,8 @@ class TwoInstances(TestCase):
     def test_not_ready_and_degraded(self):
         state = self.tmp / "state"
         state.write_text("0")
-        first, _ = self.two()
-        probe = (f"  state: {{exec: {{nagios: true, command: [/bin/sh, -c, 'exit $(cat {state})']}}, "
-                 "periodSeconds: 0.1, failureThreshold: 1}\n")
-        first.config_path.write_text(first.config_path.read_text() + probe)
-        first.process.send_signal(signal.SIGHUP)
+        self.two(probe=f"  state: {{exec: {{nagios: true, command: [/bin/sh, -c, 'exit $(cat {state})']}}, "
+                       "periodSeconds: 0.1, failureThreshold: 1}\n")
         haproxy = Haproxy(self, self.instances, HEALTHZ, f"{HTTP_CHECK} {AGENT_CHECK} weight 100")
         with Load(haproxy.port, slow=0) as load:
             haproxy.wait_status("a", "UP")

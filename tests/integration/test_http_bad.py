@@ -150,11 +150,11 @@ class Heads(BadCase):
                     words="in the middle of the headers")
 
     def test_silence(self):
-        result = self.expect("fail", "timeout", REQUEST, stall(), timeout=0.6, words="no answer within 0.6 s")
-        self.assertGreater(result["durationMs"], 500)
-        self.expect("fail", "timeout", REQUEST, send(HEAD), stall(), timeout=0.6,
+        result = self.expect("fail", "timeout", REQUEST, stall(), timeout=2, words="no answer within 2 s")
+        self.assertGreater(result["durationMs"], 1900)
+        self.expect("fail", "timeout", REQUEST, send(HEAD), stall(), timeout=2,
                     words="no complete headers")
-        self.expect("fail", "timeout", REQUEST, drip(HEAD * 100, 0.05), timeout=0.6)
+        self.expect("fail", "timeout", REQUEST, drip(HEAD + b"X-Drip: 1\r\n" * 100, 0.05), timeout=2)
 
     def test_no_http(self):
         for text in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 100,
@@ -216,12 +216,12 @@ class Bodies(BadCase):
                      b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", b"\r\n"):
             with self.subTest(head):
                 result = self.expect("fail", "body_timeout", REQUEST, send(HEAD + head), stall(),
-                                     timeout=0.6, words="no complete body after status 200 within 0.6 s")
-                self.assertLess(result["durationMs"], 3000)
+                                     timeout=2, words="no complete body after status 200 within 2 s")
+                self.assertLess(result["durationMs"], (2 + harness.SOON_SECONDS) * 1000)
 
     def test_dripping(self):
         self.expect("fail", "body_timeout", REQUEST, send(HEAD + b"Content-Length: 1000\r\n\r\n"),
-                    drip(b"d" * 1000, 0.02), timeout=0.8)
+                    drip(b"d" * 1000, 0.02), timeout=2)
         self.expect("pass", "ok", REQUEST, drip(HEAD + b"Content-Length: 2\r\n\r\nok", 0.002), body="ok")
 
     def test_truncated(self):
@@ -244,7 +244,7 @@ class Bodies(BadCase):
 
     def test_the_status_counts_first(self):
         head = b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"
-        self.expect("fail", "http_status", REQUEST, send(head), stall(), timeout=0.6)
+        self.expect("fail", "http_status", REQUEST, send(head), stall(), timeout=2)
         self.expect("fail", "http_status", REQUEST, send(head))
 
     def test_until_close(self):
@@ -258,7 +258,7 @@ class Bodies(BadCase):
                     data = b"1000\r\n" + b"x" * 4096 + b"\r\n" if b"chunked" in head else b"x" * 4096
                     result = self.expect("fail", "body_too_large", REQUEST, send(HEAD + head),
                                          flood(data), words="goes on after 64 KiB", **options)
-                    self.assertLess(result["durationMs"], 2500)
+                    self.assertLess(result["durationMs"], harness.SOON_SECONDS * 1000)
 
     def test_long_and_announced(self):
         head = HEAD + b"Content-Length: 100000000\r\n\r\n"
@@ -266,7 +266,7 @@ class Bodies(BadCase):
         self.expect("pass", "ok", REQUEST, send(head), flood(), body="xxx")
         self.expect("fail", "body_too_large", REQUEST, send(head), flood(), body="y",
                     words='the first 64 KiB of the body do not contain "y"')
-        self.expect("fail", "body_timeout", REQUEST, send(head + b"x" * 1000), stall(), timeout=0.6)
+        self.expect("fail", "body_timeout", REQUEST, send(head + b"x" * 1000), stall(), timeout=2)
 
     def test_a_flood_behind_the_end(self):
         self.expect("pass", "ok", REQUEST, GOOD, flood())
@@ -310,7 +310,7 @@ class Tls(BadCase):
 
         wrong(receive(), reason="connection_closed", words="during the TLS handshake")
         wrong(receive(count=100), reset(), reason="connection_reset", words="during the TLS handshake")
-        wrong(receive(), stall(), reason="timeout", words="no complete TLS handshake", timeout=0.6)
+        wrong(receive(), stall(), reason="timeout", words="no complete TLS handshake", timeout=2)
         wrong(receive(), send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), wait_close(), reason="tls_failed",
               words="not TLS")
         wrong(receive(), send(b"\x15\x03\x03\0\2\2\x28"), wait_close(), reason="tls_failed",
@@ -321,7 +321,7 @@ class Tls(BadCase):
         self.expect_tls("fail", "body_truncated", REQUEST, send(HEAD + b"Content-Length: 9\r\n\r\nhalf"))
         # without the closing alert of TLS nobody knows whether this is all
         self.expect_tls("fail", "body_truncated", REQUEST, send(HEAD + b"\r\nhalf"))
-        self.expect_tls("fail", "body_timeout", REQUEST, send(HEAD + b"\r\nhalf"), stall(), timeout=0.8)
+        self.expect_tls("fail", "body_timeout", REQUEST, send(HEAD + b"\r\nhalf"), stall(), timeout=2)
         self.expect_tls("fail", "connection_closed", REQUEST)
 
     def test_a_peer_that_never_closes(self):

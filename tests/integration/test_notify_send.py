@@ -5,7 +5,8 @@ import signal
 import time
 import unittest
 
-from harness import Agent, PATIENCE_SECONDS, TestCase
+from harness import Agent, PATIENCE_SECONDS, TestCase, wait_until
+from processes import state
 from run_agent import RunAgent, python
 from service_manager import Manager
 
@@ -97,15 +98,14 @@ class NotifySend(TestCase):
 
     def test_watchdog_every_half_interval(self):
         manager = Manager(self)
-        with Agent(PASSING, env={**manager.environment, **self.watchdog(1000000)}):
-            manager.wait("WATCHDOG=1")
+        with Agent(PASSING, env={**manager.environment, **self.watchdog(5000000)}):
             manager.wait("WATCHDOG=1")
             moments = []
-            for _ in range(4):
+            for _ in range(3):
                 manager.wait("WATCHDOG=1")
                 moments.append(time.monotonic())
         gaps = [later - earlier for earlier, later in zip(moments, moments[1:])]
-        self.assertLess(max(gaps), 1.0, gaps)
+        self.assertLess(max(gaps), 5, gaps)
         self.assertGreater(min(gaps), 0.2, gaps)
 
     def test_watchdog_of_another_process(self):
@@ -155,7 +155,7 @@ class NotifySend(TestCase):
         with Agent(PASSING, env={**manager.environment, **self.watchdog(100000)}) as agent:
             manager.wait("WATCHDOG=1")
             agent.signal(signal.SIGSTOP)
-            time.sleep(0.1)
+            wait_until(lambda: state(agent.process.pid) == "T", "it to stop")
             manager.rest()
             time.sleep(0.3)
             self.assertEqual(manager.rest(), [])

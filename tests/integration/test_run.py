@@ -9,9 +9,9 @@ import subprocess
 import time
 import unittest
 
-from harness import (BINARY, PATIENCE_SECONDS, TestCase, clean_environment, free_port, port_open,
+from harness import (BINARY, PATIENCE_SECONDS, SOON_SECONDS, TestCase, clean_environment, free_port, port_open,
                      readyd, wait_until)
-from processes import SANITIZED, children, marked
+from processes import children, marked
 from run_agent import NAMESPACE, PLACES, RunAgent, python
 
 NOWHERE = ("-o", "socket=none", "-o", "logFormat=json", "-o",
@@ -78,9 +78,9 @@ class Status(TestCase):
 
     def test_it_ends_at_once_when_the_command_does(self):
         started = time.monotonic()
-        done = run("true", options=["-o", "drain.delaySeconds=5"])
+        done = run("true", options=["-o", "drain.delaySeconds=9"])
         self.assertEqual(done.returncode, 0)
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertLess(time.monotonic() - started, SOON_SECONDS)
 
     def test_faults_come_before_the_command(self):
         marker = self.tmp / "started"
@@ -131,8 +131,13 @@ class Inheritance(TestCase):
         inside = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
         pid = int(wait_until(inside.read_text, "readyd's start").split()[0])
         blocked = 1 << (signal.SIGTERM - 1)
-        wait_until(lambda: int(re.search(r"SigBlk:\s*(\w+)", pathlib.Path(
-            f"/proc/{pid}/status").read_text())[1], 16) & blocked, "the first statement")
+
+        def has_begun():
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            # unshare, which it was before, has blocked the signal for a moment too.
+            return "Name:\treadyd\n" in status and int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) & blocked
+
+        wait_until(has_begun, "the first statement")
         os.kill(pid, signal.SIGTERM)
         _, log = process.communicate("service: web\n", timeout=PATIENCE_SECONDS)
         self.assertIn('"event":"stopping","by":"SIGTERM"', log)
@@ -203,11 +208,10 @@ class Inheritance(TestCase):
                            " os.getsid(0) == os.getpid())"))
         self.assertEqual(done.stdout, "True True False\n")
 
-    def test_both_are_there_within_milliseconds(self):
+    def test_both_are_there_at_once(self):
         """The agent answers not-ready, and the command has not been kept waiting for anything."""
-        port = free_port()
         with RunAgent(["sh", "-c", "echo here; sleep 1000"],
-                      f"readiness: {{app: 'tcp://127.0.0.1:{port}'}}\n") as agent:
+                      "readiness: {app: {target: 'exec:/bin/sleep 900', timeoutSeconds: 900}}\n") as agent:
             agent.wait_line("here")
             self.assertEqual(agent.get("/ready")[0], 503)
             self.assertEqual(agent.get("/healthz")[0], 200)
@@ -217,7 +221,7 @@ class Inheritance(TestCase):
                 return float(re.search(r":(\d\d\.\d+)Z", stamp)[1])
 
             apart = (when("child_started") - when("started")) % 60
-            self.assertLess(apart, 0.5 if SANITIZED else 0.1)
+            self.assertLess(apart, SOON_SECONDS)
 
 
 # Starts a process that is nobody's child any more, in a session of its own or not, and goes on.

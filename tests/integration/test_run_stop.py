@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from harness import TestCase, free_port, readyd, wait_until
+from harness import SOON_SECONDS, TestCase, free_port, readyd, wait_until
 from processes import marked
 from run_agent import PLACES, RunAgent, python
 from watcher import Watcher
@@ -36,11 +36,15 @@ server.serve_forever()
 sys.exit(11)
 """
 
-# Says which signals come and ends with none of them.
+# Says which signals come and ends with none of them, or with the argv[1]-th.
 STUBBORN = """
-import signal, time
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
-    signal.signal(number, lambda number, frame: print(signal.Signals(number).name))
+import signal, sys, time
+heard = []
+def hear(number, frame):
+    print(signal.Signals(number).name)
+    heard.append(number)
+    if sys.argv[1:] == [str(len(heard))]: sys.exit(7)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1): signal.signal(number, hear)
 print("here")
 while True: time.sleep(1000)
 """
@@ -63,7 +67,7 @@ class Order(TestCase):
             port = free_port()
             config = (f"liveness: {{app: 'http://127.0.0.1:{port}/'}}\n"
                       f"readiness: {{app: 'http://127.0.0.1:{port}/'}}\n")
-            with RunAgent(python(SERVER, port, 0.5), config, place=place, drain_delay=1) as agent:
+            with RunAgent(python(SERVER, port, 2), config, place=place, drain_delay=4) as agent:
                 agent.wait_ready()
                 with Watcher(ready=agent.url("/ready"), healthz=agent.url("/healthz"),
                              app=f"http://127.0.0.1:{port}/") as watcher:
@@ -76,29 +80,29 @@ class Order(TestCase):
                 self.assertEqual(status, 11)
                 # Not ready at once and for good; alive to the last moment.
                 not_ready = watcher.first("ready", 503, after=told)
-                self.assertLess(not_ready - told, 0.5)
+                self.assertLess(not_ready - told, 3)
                 self.assertEqual(watcher.statuses("ready", after=not_ready) - {None}, {503})
                 self.assertEqual(watcher.statuses("healthz") - {None}, {200})
                 # The command works all through the delay, and goes before the agent does.
                 last = {name: watcher.last(name, status)
                         for name, status in (("ready", 503), ("healthz", 200), ("app", 200))}
                 self.assertNotIn(None, [answer for asked, answer in watcher.answers["app"]
-                                        if asked < told + 1.4])
-                self.assertGreater(last["app"] - told, 1.4)
-                self.assertGreaterEqual(ended - told, 1.5)
-                self.assertLess(ended - told, 3.5)
+                                        if asked < told + 4])
+                self.assertGreater(last["app"] - told, 4)
+                self.assertGreaterEqual(ended - told, 6)
+                self.assertLess(ended - told, 6 + SOON_SECONDS)
                 self.assertEqual(agent.lines, ["SIGTERM"])
                 steps = [event["event"] for event in agent.logs
                          if event["event"] not in ("probe", "verdict", "drain")]
                 self.assertEqual(steps[-5:], ["stopping", "delay_over", "stop_signal_sent",
                                               "child_exited", "stopped"])
-                self.assertGreaterEqual(agent.event("delay_over")["afterMs"], 1000)
+                self.assertGreaterEqual(agent.event("delay_over")["afterMs"], 4000)
                 self.assertEqual(agent.event("stop_signal_sent")["signal"], "SIGTERM")
                 self.assertEqual(agent.event("stopped")["status"], 11)
-                self.assertGreaterEqual(agent.event("stopped")["afterMs"], 1500)
+                self.assertGreaterEqual(agent.event("stopped")["afterMs"], 6000)
 
     def test_the_agent_answers_until_the_command_is_gone(self):
-        with RunAgent(python(STUBBORN), args=options(stopTimeoutSeconds=1)) as agent:
+        with RunAgent(python(STUBBORN), args=options(stopTimeoutSeconds=4)) as agent:
             agent.wait_line("here")
             with Watcher(healthz=agent.url("/healthz")) as watcher:
                 watcher.wait_for("healthz", 200)
@@ -106,7 +110,7 @@ class Order(TestCase):
                 told = time.monotonic()
                 agent.wait_line("SIGTERM")
                 self.assertEqual(agent.wait_end(), 137)
-            self.assertGreater(watcher.last("healthz", 200) - told, 0.9)
+            self.assertGreater(watcher.last("healthz", 200) - told, 1)
 
     def test_drain_stop_begins_it_too(self):
         with RunAgent(["sleep", "1000"], drain_delay=0.3) as agent:
@@ -117,12 +121,11 @@ class Order(TestCase):
 
     def test_stop_signals(self):
         for setting, name in (("SIGQUIT", "SIGQUIT"), ("usr1", "SIGUSR1"), ("2", "SIGINT")):
-            with RunAgent(python(STUBBORN), args=options(stopSignal=setting,
-                                                         stopTimeoutSeconds=0.2)) as agent:
+            with RunAgent(python(STUBBORN, 1), args=options(
+                    stopSignal=setting, gracePeriodSeconds=40, stopTimeoutSeconds=30)) as agent:
                 agent.wait_line("here")
                 agent.signal(signal.SIGTERM)
-                agent.wait_line(name)
-                self.assertEqual(agent.wait_end(), 137)
+                self.assertEqual(agent.wait_end(), 7)
                 self.assertEqual(agent.lines, ["here", name])
                 self.assertEqual(agent.event("stop_signal_sent")["signal"], name)
 
@@ -131,21 +134,21 @@ class SecondSignal(TestCase):
     def test_it_skips_the_delay_and_later_ones_go_to_the_command(self):
         for place in PLACES:
             for second in (signal.SIGTERM, signal.SIGINT):
-                with RunAgent(python(STUBBORN), place=place, drain_delay=5,
-                              args=options(stopTimeoutSeconds=2)) as agent:
+                with RunAgent(python(STUBBORN, 3), place=place, drain_delay=60, args=options(
+                        gracePeriodSeconds=90, stopTimeoutSeconds=25)) as agent:
                     agent.wait_line("here")
                     agent.signal(signal.SIGINT)
                     agent.event("stopping", by="SIGINT")
                     told = time.monotonic()
                     agent.signal(second)
                     agent.wait_line("SIGTERM")
-                    self.assertLess(time.monotonic() - told, 1)
+                    self.assertLess(time.monotonic() - told, SOON_SECONDS)
                     self.assertTrue(agent.event("delay_over")["skipped"])
                     agent.signal(signal.SIGINT)
                     agent.wait_line("SIGINT")
                     agent.signal(signal.SIGTERM)
                     agent.wait_line("SIGTERM", 2)
-                    self.assertEqual(agent.wait_end(), 137)
+                    self.assertEqual(agent.wait_end(), 7)
 
     def test_one_signal_after_drain_stop_skips_nothing(self):
         """As when a preStop hook begins the end and the platform's SIGTERM follows at once."""
@@ -169,7 +172,7 @@ class Times(TestCase):
                 self.assertEqual(agent.wait_end(), 137)
                 taken = time.monotonic() - told
                 self.assertGreaterEqual(taken, 0.5)
-                self.assertLess(taken, 1.5)
+                self.assertLess(taken, 0.5 + SOON_SECONDS)
                 self.assertEqual(agent.event("killed")["signal"], "SIGKILL")
                 self.assertEqual(agent.event("child_exited")["signal"], "SIGKILL")
 
@@ -180,7 +183,7 @@ class Times(TestCase):
             told = time.monotonic()
             agent.signal(signal.SIGTERM)
             self.assertEqual(agent.wait_end(), 137)
-            self.assertLess(time.monotonic() - told, 2)
+            self.assertLess(time.monotonic() - told, 2 + SOON_SECONDS)
             cut = agent.event("delay_cut")
             self.assertEqual((cut["delayMs"], cut["lackingMs"]), (500, 29500))
             self.assertIn("drain.delaySeconds 30 and stopTimeoutSeconds do not fit "
@@ -188,27 +191,27 @@ class Times(TestCase):
             self.assertGreaterEqual(agent.event("killed")["afterMs"], 1000)
 
     def test_who_has_drained_before_is_not_delayed_again(self):
-        with RunAgent(["sleep", "1000"], drain_delay=5) as agent:
+        with RunAgent(["sleep", "1000"], drain_delay=7) as agent:
             agent.command_pid()
             self.assertEqual(readyd("drain", "--socket", agent.socket).returncode, 0)
             drained = time.monotonic()
-            wait_until(lambda: time.monotonic() - drained > 4.5, "most of the delay")
+            wait_until(lambda: time.monotonic() - drained > 6, "most of the delay")
             told = time.monotonic()
             agent.signal(signal.SIGTERM)
             self.assertEqual(agent.wait_end(), 143)
-            self.assertLess(time.monotonic() - told, 2)
+            self.assertLess(time.monotonic() - told, SOON_SECONDS)
 
     def test_a_command_that_ends_during_the_delay(self):
         for place in PLACES:
             with RunAgent(["sh", "-c", "trap 'exit 6' USR1; echo here; while :; do sleep 0.01; done"],
-                          place=place, drain_delay=5) as agent:
+                          place=place, drain_delay=9) as agent:
                 agent.wait_line("here")
                 agent.signal(signal.SIGTERM)
                 agent.event("stopping")
                 told = time.monotonic()
                 agent.signal(signal.SIGUSR1)
                 self.assertEqual(agent.wait_end(), 6)
-                self.assertLess(time.monotonic() - told, 2)
+                self.assertLess(time.monotonic() - told, SOON_SECONDS)
                 self.assertEqual(agent.events("stop_signal_sent"), [])
 
     def test_whoever_is_stopped_is_woken_to_end(self):
@@ -267,8 +270,9 @@ class Groups(TestCase):
         """dash runs a trap only when the program in its foreground has ended."""
         with RunAgent(["sh", "-c", "trap 'echo trapped; exit 9' TERM; echo here; sleep 1000"]) as agent:
             agent.wait_line("here")
-            wait_until(lambda: len(subprocess.run(["pgrep", "-g", str(agent.command_pid())],
-                                                  capture_output=True).stdout.split()) == 2, "sleep")
+            # By its name: a child of the shell that is not sleep yet would lose the signal.
+            wait_until(lambda: subprocess.run(["pgrep", "-g", str(agent.command_pid()), "-x", "sleep"],
+                                              capture_output=True).stdout, "sleep")
             agent.signal(signal.SIGTERM)
             self.assertEqual(agent.wait_end(), 9)
             self.assertEqual(agent.lines, ["here", "trapped"])

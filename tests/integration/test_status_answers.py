@@ -124,7 +124,7 @@ class History(TestCase):
     def test_transitions(self):
         flag = self.tmp / "flag"
         config = (f"readiness: {{flag: {{exec: {{command: [test, -e, {flag}]}}, periodSeconds: 0.1, "
-                  "failureThreshold: 1}}\n")
+                  "timeoutSeconds: 20, failureThreshold: 1}}\n")
         with Agent(config) as agent:
             agent.wait_for(lambda a: a.probe("flag")["standing"] == "failing")
             flag.touch()

@@ -10,7 +10,7 @@ import unittest
 import bad_server
 from bad_server import (BadServer, FullServer, drip, echo, flood, half_close, pause, receive, reset,
                         send, stall, wait_close)
-from harness import BINARY, Agent, TestCase, check, clean_environment, free_port, readyd
+from harness import BINARY, SOON_SECONDS, Agent, TestCase, check, clean_environment, free_port, readyd
 
 
 def has_ipv6():
@@ -119,7 +119,7 @@ class NoConnection(TestCase):
         with FullServer() as server:
             started = time.monotonic()
             code, result = check(f"tcp://127.0.0.1:{server.port}", timeout=0.4)
-            self.assertLess(time.monotonic() - started, 5)
+            self.assertLess(time.monotonic() - started, 0.4 + SOON_SECONDS)
         self.assert_result(result, "fail", "connect_timeout")
         self.assertEqual((code, result["alive"]), (1, False))
         self.assertEqual(result["message"], 
@@ -163,9 +163,9 @@ class NoConnection(TestCase):
 class Exchange(TestCase):
     """send and expect."""
 
-    def result(self, *steps, timeout=None, **options):
+    def result(self, *steps, **options):
         with BadServer(*steps) as server:
-            return check(f"tcp://127.0.0.1:{server.port}", timeout=timeout, **options)[1]
+            return check(f"tcp://127.0.0.1:{server.port}", **options)[1]
 
     def assert_exchange(self, state, reason, *steps, **options):
         result = self.result(*steps, **options)
@@ -190,7 +190,7 @@ class Exchange(TestCase):
 
     def test_bytes(self):
         self.assert_exchange("pass", "ok", echo(), sendHex="00 01 ff:FE", expectHex="01fffe")
-        self.assert_exchange("fail", "timeout", echo(), timeout=0.3, sendHex="0001",
+        self.assert_exchange("fail", "timeout", echo(), timeout=2, sendHex="0001",
                              expectHex="0002")
 
     def test_regular_expression(self):
@@ -206,10 +206,10 @@ class Exchange(TestCase):
         started = time.monotonic()
         self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match), stall(),
                              expectRegex=pattern, timeout=20)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, SOON_SECONDS)
         # nor does a peer put that off by sending on
         self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match),
-                             drip(b"y" * 1000, 0.02), expectRegex=pattern, timeout=5)
+                             drip(b"y" * 1000, 0.02), expectRegex=pattern, timeout=10)
         # right before the end
         self.assert_exchange("pass", "ok", send(junk), pause(0.05), send(match),
                              expectRegex=pattern, timeout=20)
@@ -247,18 +247,18 @@ class Exchange(TestCase):
 
     def test_half_an_answer_and_silence(self):
         result = self.assert_exchange("fail", "timeout", send(b"+PO"), stall(), expect="+PONG",
-                                      timeout=0.4)
-        self.assertEqual(result["message"], 'no "+PONG" in the answer "+PO" within 0.4 s')
+                                      timeout=3)
+        self.assertEqual(result["message"], 'no "+PONG" in the answer "+PO" within 3 s')
         self.assertTrue(result["alive"])
 
     def test_silence(self):
-        result = self.assert_exchange("fail", "timeout", stall(), expect="+PONG", timeout=0.3)
-        self.assertEqual(result["message"], 'no answer with "+PONG" within 0.3 s')
+        result = self.assert_exchange("fail", "timeout", stall(), expect="+PONG", timeout=2)
+        self.assertEqual(result["message"], 'no answer with "+PONG" within 2 s')
 
     def test_a_drip_does_not_prolong_the_deadline(self):
         started = time.monotonic()
         self.assert_exchange("fail", "timeout", drip(b"x" * 1000, 0.02), expect="+PONG",
-                             timeout=0.5)
+                             timeout=2)
         self.assertLess(time.monotonic() - started, 10)
 
     def test_flood(self):

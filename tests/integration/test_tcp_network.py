@@ -37,10 +37,10 @@ class SmallBuffers(NetworkTestCase):
     def test_a_peer_that_does_not_read(self):
         with BadServer(stall()) as server:
             _, result = check(f"tcp://127.0.0.1:{server.port}", send="x" * 120000, expect="y",
-                              timeout=0.4)
+                              timeout=3)
         self.assert_result(result, "fail", "timeout")
         # What is left of the time when the run begins.
-        self.assertRegex(result["message"], r"^no progress in sending within 0\.\d+ s$")
+        self.assertRegex(result["message"], r"^no progress in sending within [0-3](\.\d+)? s$")
 
     def test_a_slow_reader(self):
         def read_slowly(connection):

@@ -264,14 +264,14 @@ class Misbehaviour(TlsTestCase):
 
     def test_silence(self):
         with BadServer(stall()) as server:
-            result = self.assert_check("fail", "timeout", server.port, timeout=0.3)
-        self.assertEqual(result["message"], "no complete TLS handshake within 0.3 s")
+            result = self.assert_check("fail", "timeout", server.port, timeout=2)
+        self.assertEqual(result["message"], "no complete TLS handshake within 2 s")
         self.assertTrue(result["alive"])
 
     def test_half_a_handshake(self):
         hello = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03"
         with BadServer(receive(), drip(hello, 0.01), stall()) as server:
-            self.assert_check("fail", "timeout", server.port, timeout=0.5)
+            self.assert_check("fail", "timeout", server.port, timeout=2)
 
     def test_closed_and_reset(self):
         with BadServer(receive()) as server:
@@ -314,8 +314,8 @@ class Exchange(TlsTestCase):
 
     def test_silence_and_flood(self):
         result = self.assert_exchange("fail", "timeout", send(b"22"), stall(), expect="220",
-                                      timeout=1)
-        self.assertEqual(result["message"], 'no "220" in the answer "22" within 1 s')
+                                      timeout=5)
+        self.assertEqual(result["message"], 'no "220" in the answer "22" within 5 s')
         self.assert_exchange("fail", "body_too_large", flood(), expect="220")
         self.assert_exchange("pass", "ok", flood(total=61440), send(b"220"), stall(), expect="220")
 
