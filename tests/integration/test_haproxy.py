@@ -45,7 +45,14 @@ backend back
 {servers}
 """)
         test.start(["haproxy", "-db", "-f", configuration],
-                   ready=lambda: self.socket.exists() and port_open(self.port))
+                   ready=lambda: port_open(self.port) and self.is_commanded())
+
+    def is_commanded(self):
+        """Whether it listens to commands: the socket's file is there a moment earlier."""
+        try:
+            return "\nPid:" in self.command("show info")
+        except OSError:
+            return False
 
     def command(self, text):
         with socket.socket(socket.AF_UNIX) as connection:
