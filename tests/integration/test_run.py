@@ -11,7 +11,7 @@ import unittest
 
 from harness import (BINARY, PATIENCE_SECONDS, SOON_SECONDS, TestCase, clean_environment, free_port, port_open,
                      readyd, wait_until)
-from processes import children, marked
+from processes import children, marked, state
 from run_agent import NAMESPACE, PLACES, RunAgent, python
 
 NOWHERE = ("-o", "socket=none", "-o", "logFormat=json", "-o",
@@ -295,9 +295,7 @@ class Reaping(TestCase):
         with RunAgent(["sleep", "1000"]) as agent:
             pid = agent.command_pid()
             os.kill(agent.pid, signal.SIGKILL)
-            wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists() or
-                       pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-                       == "Z", "the command's end")
+            wait_until(lambda: state(pid) in (None, "Z"), "the command's end")
 
 
 if __name__ == "__main__":
