@@ -95,7 +95,8 @@ class Connect(TestCase):
                 agent.wait_ready()
                 url.write_text(f"tcp://127.0.0.1:{free_port()}\n")
                 agent.wait_ready(503)
-                self.assertEqual(agent.probe("a")["reason"], "connect_refused")
+                # A run may have met the file when it was empty.
+                agent.wait_for(lambda _: agent.probe("a")["reason"] == "connect_refused")
                 url.unlink()
                 agent.wait_for(lambda _: agent.probe("a").get("reason") == "secret_unavailable")
 
