@@ -84,6 +84,7 @@ class NotifyReceive(TestCase):
         self.wait_message(agent, "the command is stopping: too late")
         self.assertEqual(agent.get("/ready")[0], 503)
         self.assertEqual(agent.get("/healthz")[0], 200)
+        agent.event("notified", state="stopping")
         states = [event.get("state") for event in agent.events("notified")]
         self.assertEqual(states, ["ready", "reloading"] * 3 + ["ready", "stopping"])
 

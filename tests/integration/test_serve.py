@@ -645,6 +645,7 @@ class Life(TestCase):
             path.unlink()
             agent.wait_ready(503)
             agent.wait_for(lambda a: a.probe("switch")["runs"] > 20)
+            agent.wait_log(lambda event: event["event"] == "probe" and event["from"] == "passing")
             events = [(event["from"], event["to"]) for event in agent.logs
                       if event["event"] == "probe"]
             self.assertEqual(events, [("unknown", "failing"), ("failing", "passing"),
