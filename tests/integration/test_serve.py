@@ -218,10 +218,10 @@ class Wire(TestCase):
         with Agent(PASSING) as agent:
             agent.wait_ready()
             trace = self.tmp / "trace"
+            # It has us as its prey a moment before it sees what that does, which is when it says so.
             tracer = self.start(["strace", "-e", "trace=sendto,sendmsg,write,writev", "-o", trace,
-                                 "-p", agent.process.pid], ready=trace.exists)
-            wait_until(lambda: "TracerPid:\t0" not in
-                       pathlib.Path(f"/proc/{agent.process.pid}/status").read_text(), "strace")
+                                 "-p", agent.process.pid],
+                                ready=lambda: any("attached" in log.read_text() for log in self.tmp.glob("server-*")))
             self.assertEqual(agent.get("/healthz?first")[0], 200)
             agent.get("/healthz")
             agent.get("/ready?verbose")
