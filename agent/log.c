@@ -144,6 +144,12 @@ static void write_json(struct buffer *line, enum log_level level, const char *ev
 	json_object_end(&json);
 }
 
+static void write_field_text(struct buffer *line, const char *name, const char *text)
+{
+	if (text && text[0] != '\0')
+		buffer_format(line, strchr(text, ' ') ? " %s=\"%s\"" : " %s=%s", name, text);
+}
+
 static void write_text(struct buffer *line, enum log_level level, const char *event,
 		       const struct log_field *fields)
 {
@@ -154,6 +160,11 @@ static void write_text(struct buffer *line, enum log_level level, const char *ev
 	localtime_r(&seconds, &parts);
 	buffer_format(line, "%02d:%02d:%02d.%03d %-7s %s", parts.tm_hour, parts.tm_min,
 		      parts.tm_sec, (int)(now_ms % 1000), level_names[level], event);
+	/* One instance at a terminal needs no name; several versions in one log do. */
+	if (logger.version && logger.version[0] != '\0') {
+		write_field_text(line, "service", logger.service);
+		write_field_text(line, "version", logger.version);
+	}
 	for (; fields && fields->kind != LOG_FIELD_END; fields++) {
 		if (fields->kind == LOG_FIELD_INTEGER)
 			buffer_format(line, " %s=%lld", fields->name, (long long)fields->number);
@@ -163,9 +174,8 @@ static void write_text(struct buffer *line, enum log_level level, const char *ev
 		else if (fields->kind == LOG_FIELD_MILLISECONDS)
 			buffer_format(line, " %s=%.1f", fields->name,
 				      (double)fields->number / 1000.0);
-		else if (fields->text && fields->text[0] != '\0')
-			buffer_format(line, strchr(fields->text, ' ') ? " %s=\"%s\"" : " %s=%s",
-				      fields->name, fields->text);
+		else
+			write_field_text(line, fields->name, fields->text);
 	}
 	/* Text from outside must not be able to fake lines or send escape sequences. */
 	for (size_t i = 0; i < line->len; i++) {

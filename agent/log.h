@@ -50,8 +50,9 @@ static inline struct log_field log_milliseconds(const char *name, int64_t micros
 	return (struct log_field){LOG_FIELD_MILLISECONDS, name, NULL, microseconds};
 }
 
-/* Prepares the log. `service` and `version` are copied; `json` false = plain text. Events below
- * `minimum` are left out. May be called again after a reload. */
+/* Prepares the log. `service` and `version` are copied; `json` false = plain text,
+ * which tells both only if there is a version. Events below `minimum` are left out. May be called
+ * again after a reload. */
 void log_open(struct loop *loop, const char *service, const char *version, enum log_level minimum,
 	      bool json);
 

@@ -660,7 +660,18 @@ class Life(TestCase):
             wait_until(lambda: port_open(agent.port), "the listener")
             agent.wait_ready()
         self.assertTrue(any(" started " in line for line in agent.raw_logs), agent.raw_logs)
+        self.assertFalse(any("service=" in line for line in agent.raw_logs), agent.raw_logs)
         self.assertEqual(agent.logs, [])
+
+    def test_plain_text_log_tells_versions_apart(self):
+        options = ["-o", "logFormat=text", "-o", "service=the shop", "-o", "version=v2"]
+        with Agent(PASSING, args=options, wait=False) as agent:
+            wait_until(lambda: port_open(agent.port), "the listener")
+            agent.wait_ready()
+        events = [line.split()[2] for line in agent.raw_logs]
+        self.assertIn("started", events)
+        for line, event in zip(agent.raw_logs, events):
+            self.assertIn(f' {event} service="the shop" version=v2', line)
 
 
 if __name__ == "__main__":
