@@ -312,7 +312,8 @@ int url_parse(struct url *url, const char *text, struct error *error)
 					 (size_t)(c - text) + 1);
 	}
 	if (len == 0)
-		return error_set(error, "a URL begins with a scheme, like \"http://\"");
+		return error_set(error,
+				 "a URL begins with a scheme, like \"http://\" or \"tcp://\"");
 	if (parse_parts(url, text, len, error) < 0) {
 		url_free(url);
 		return -1;
