@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 void run_terminal_open(struct run_terminal *terminal)
@@ -37,16 +38,22 @@ void run_terminal_take_back(struct run_terminal *terminal)
 
 void run_terminal_suspend(void)
 {
-	sigset_t stop;
+	const struct timespec no_time = {0};
+	sigset_t stop, continued;
 
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTSTP);
+	sigemptyset(&continued);
+	sigaddset(&continued, SIGCONT);
 	signal(SIGTSTP, SIG_DFL);
 	/* To all of the job, as the terminal would have sent it, had we been its foreground. */
 	kill(0, SIGTSTP);
 	/* It comes here. */
 	sigprocmask(SIG_UNBLOCK, &stop, NULL);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
+	/* What has continued us is done with. Passed on later, it would continue the command a
+	 * second time and so perhaps undo the next Ctrl-Z. */
+	sigtimedwait(&continued, NULL, &no_time);
 }
 
 bool run_terminal_has_shell(void)
