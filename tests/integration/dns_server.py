@@ -12,6 +12,7 @@ import threading
 
 A, CNAME, AAAA = 1, 5, 28
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
+HELD_SECONDS = 30  # at most
 
 
 @dataclasses.dataclass
@@ -24,6 +25,7 @@ class Name:
     silent: tuple = ()  # the types of question that get no answer
     truncate: bool = False  # over UDP
     delay: float = 0
+    released: threading.Event = None  # the answer waits for it
     garbage: bool = False
 
 
@@ -103,6 +105,8 @@ class DnsServer:
         known = self.names.get(name, Name())
         if kind in known.silent or (known.delay and self.ending.wait(known.delay)):
             return None
+        if known.released:
+            known.released.wait(HELD_SECONDS)
         if known.garbage:
             return query[:2] + b"\x84\x00\xff\xff\xff\xff\xff\xff\xff\xffgarbage"
         records, rcode = self._records(name, kind)

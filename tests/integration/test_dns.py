@@ -4,6 +4,7 @@ In a private network whose only name server is the test's own.
 """
 
 import pathlib
+import threading
 import time
 import unittest
 
@@ -249,7 +250,8 @@ class Serving(DnsTestCase):
             agent.wait_ready(503)
 
     def test_a_lookup_under_way_survives_the_change(self):
-        first = self.serve_names({"slow.test": Name(a=["127.0.0.2"], delay=1.5)},
+        released = threading.Event()
+        first = self.serve_names({"slow.test": Name(a=["127.0.0.2"], released=released)},
                                  host="127.0.0.53")
         second = self.serve_names({"db.test": Name(a=["127.0.0.2"])}, host="127.0.0.54")
         self.listen("127.0.0.2")
@@ -265,6 +267,7 @@ class Serving(DnsTestCase):
             private_network.rewrite("resolv.conf", "nameserver 127.0.0.54\n")
             second.wait_asked("db.test")
             self.assertEqual(second.count("slow.test"), 0)
+            released.set()
             agent.wait_ready()
             slow = agent.probe("slow")
             self.assertEqual((slow["reason"], slow["runs"]), ("ok", 1))
