@@ -391,20 +391,20 @@ static void print_faults(const struct faults *faults)
 		fprintf(stderr, "and %zu more\n", faults->errors + faults->warnings - shown);
 }
 
-/* Builds the probe of a target question; its run may take as long as the whole check. */
+/* Builds the probe of a target question; its run may take as long as the whole check, from whose
+ * start its time counts. */
 static int configure(struct check *check, struct question *question, struct faults *faults)
 {
 	char timeout[32];
 	struct override weakest = {"timeoutSeconds", timeout};
-	int64_t left_us = check->deadline_us - clock_monotonic_us();
 
 	snprintf(timeout, sizeof(timeout), "%lldms", (long long)(check->timeout_us + 999) / 1000);
 	question->config =
 		target_configure(&question->what, &check->options, &weakest, !check->json, faults);
 	if (!question->config)
 		return -1;
-	if (question->config->timeout_us > left_us)
-		question->config->timeout_us = left_us > 0 ? left_us : 1;
+	if (question->config->timeout_us > check->timeout_us)
+		question->config->timeout_us = check->timeout_us;
 	return 0;
 }
 
@@ -438,10 +438,12 @@ static int probe_targets(struct check *check)
 		if (!question->what.is_url)
 			continue;
 		question->json = check->json;
-		question->runner = (struct runner){.config = question->config,
-						   .env = &env,
-						   .on_done = on_done,
-						   .owner = question};
+		question->runner =
+			(struct runner){.config = question->config,
+					.env = &env,
+					.on_done = on_done,
+					.owner = question,
+					.since_us = check->deadline_us - check->timeout_us};
 		runner_start(&question->runner);
 	}
 	while (result == 0 && !all_done(check))

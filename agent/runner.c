@@ -277,7 +277,8 @@ void runner_start(struct runner *runner)
 		.conf = runner->config->conf,
 		.state = slot->type_state,
 		.kept = runner->kept,
-		.deadline_us = slot->started_us + runner->config->timeout_us,
+		.deadline_us = (runner->since_us != 0 ? runner->since_us : slot->started_us) +
+			       runner->config->timeout_us,
 		.phase_started_us = slot->started_us,
 		.runner_data = slot,
 	};

@@ -44,6 +44,8 @@ struct runner {
 	void *owner;
 	/* Whether a run that a stall of the loop has made late gets its time once more. */
 	bool forgives_stalls;
+	/* When its time began to count, for who had to prepare for it; 0 = when it starts. */
+	int64_t since_us;
 
 	struct run_slot *slot; /* NULL = not running */
 	void *kept;            /* the type's memory between runs */
